@@ -1,0 +1,154 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func product(_ name: String, _ package: String) -> Target.Dependency {
+    .product(name: name, package: package)
+}
+
+let package = Package(
+    name: "grantee",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "OAuth", targets: ["OAuth"]),
+        .library(name: "OAuthClient", targets: ["OAuthClient"]),
+        .library(name: "OAuthClientAsyncHTTP", targets: ["OAuthClientAsyncHTTP"]),
+        .executable(name: "grantee", targets: ["grantee"]),
+    ],
+    // Why each is here: docs/dependencies.md.
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", .upToNextMinor(from: "1.8.2")),
+        .package(url: "https://github.com/apple/swift-crypto.git", .upToNextMinor(from: "4.5.2")),
+        .package(url: "https://github.com/apple/swift-http-types.git", .upToNextMinor(from: "1.8.0")),
+        .package(url: "https://github.com/apple/swift-log.git", .upToNextMinor(from: "1.16.2")),
+        .package(url: "https://github.com/apple/swift-metrics.git", .upToNextMinor(from: "2.13.0")),
+        .package(url: "https://github.com/apple/swift-nio.git", .upToNextMinor(from: "2.101.2")),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", .upToNextMinor(from: "2.37.6")),
+        .package(url: "https://github.com/groue/GRDB.swift.git", .upToNextMinor(from: "7.10.0")),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", .upToNextMinor(from: "2.28.1")),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache.git", .upToNextMinor(from: "2.1.1")),
+        .package(url: "https://github.com/swift-server/async-http-client.git", .upToNextMinor(from: "1.37.0")),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", .upToNextMinor(from: "2.13.0")),
+    ],
+    targets: [
+        .target(
+            name: "OAuth",
+            dependencies: [product("Crypto", "swift-crypto"), product("HTTPTypes", "swift-http-types")],
+            swiftSettings: settings),
+        .target(
+            name: "OAuthClient",
+            dependencies: ["OAuth", product("HTTPTypes", "swift-http-types")],
+            swiftSettings: settings),
+        .target(
+            name: "Egress",
+            dependencies: ["OAuth", product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio")],
+            swiftSettings: settings),
+        .target(
+            name: "OAuthClientAsyncHTTP",
+            dependencies: [
+                "OAuth", "OAuthClient", "Egress", product("AsyncHTTPClient", "async-http-client"),
+                product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"),
+                product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio"), product("NIOSSL", "swift-nio-ssl"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "Vault",
+            dependencies: ["OAuth", product("Crypto", "swift-crypto")],
+            swiftSettings: settings),
+        .target(
+            name: "SQLiteStore",
+            dependencies: ["Vault", "OAuth", product("GRDB", "GRDB.swift")],
+            swiftSettings: settings),
+        .target(
+            name: "Broker",
+            dependencies: [
+                "Vault", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress", product("Crypto", "swift-crypto"),
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("Metrics", "swift-metrics"),
+                product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            resources: [.embedInCode("Resources/presets.json")],
+            swiftSettings: settings),
+        .target(
+            name: "Server",
+            dependencies: [
+                "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress",
+                product("Crypto", "swift-crypto"), product("Hummingbird", "hummingbird"),
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
+                product("Metrics", "swift-metrics"), product("Mustache", "swift-mustache"),
+                product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio"),
+                product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "RehearsalProvider",
+            dependencies: [
+                "OAuth", product("Crypto", "swift-crypto"), product("Hummingbird", "hummingbird"),
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
+                product("Mustache", "swift-mustache"), product("NIOCore", "swift-nio"),
+                product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "grantee",
+            dependencies: [
+                "Server", "Broker", "Vault", "RehearsalProvider", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress",
+                product("ArgumentParser", "swift-argument-parser"), product("AsyncHTTPClient", "async-http-client"),
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
+                product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+        .testTarget(name: "OAuthTests", dependencies: ["OAuth", product("HTTPTypes", "swift-http-types")], swiftSettings: settings),
+        .testTarget(
+            name: "OAuthClientTests",
+            dependencies: ["OAuth", "OAuthClient", product("HTTPTypes", "swift-http-types")],
+            swiftSettings: settings),
+        .testTarget(name: "EgressTests", dependencies: ["Egress", "OAuth"], swiftSettings: settings),
+        .testTarget(
+            name: "OAuthClientAsyncHTTPTests",
+            dependencies: [
+                "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress", product("HTTPTypes", "swift-http-types"),
+                product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio"), product("NIOSSL", "swift-nio-ssl"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "StoreTests",
+            dependencies: ["Vault", "SQLiteStore", "OAuth", product("Crypto", "swift-crypto"), product("GRDB", "GRDB.swift")],
+            swiftSettings: settings),
+        .testTarget(
+            name: "BrokerTests",
+            dependencies: [
+                "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress", "RehearsalProvider",
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
+                product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerTests",
+            dependencies: [
+                "Server", "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress",
+                "RehearsalProvider", product("AsyncHTTPClient", "async-http-client"), product("HTTPTypes", "swift-http-types"),
+                product("Hummingbird", "hummingbird"), product("HummingbirdTesting", "hummingbird"),
+                product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
+                product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "CLITests",
+            dependencies: ["grantee", "Server", "OAuth", product("ArgumentParser", "swift-argument-parser")],
+            exclude: ["Scripts"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RehearsalProviderTests",
+            dependencies: [
+                "RehearsalProvider", "OAuth", product("AsyncHTTPClient", "async-http-client"),
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
+                product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+    ]
+)

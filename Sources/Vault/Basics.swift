@@ -1,0 +1,65 @@
+public import Foundation
+
+/// A UUIDv7 in lower-case text: sorts by the time it was made, never used again. RFC 9562 §5.7.
+package struct UID: Sendable, Hashable, Codable, Comparable, CustomStringConvertible {
+    package let text: String
+    package init(text: String) { self.text = text }
+    package init(from decoder: any Decoder) throws { text = try decoder.singleValueContainer().decode(String.self) }
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(text)
+    }
+    package var description: String { text }
+    package static func < (a: UID, b: UID) -> Bool { a.text < b.text }
+    /// A new one at `now`.
+    package static func make(at now: Timestamp) -> UID {
+        var random = SystemRandomNumberGenerator()
+        var bytes = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+        let millis = UInt64(max(0, now.milliseconds))
+        for i in 0..<6 { bytes[i] = UInt8(truncatingIfNeeded: millis >> (8 * (5 - UInt64(i)))) }
+        bytes[6] = bytes[6] & 0x0F | 0x70
+        bytes[8] = bytes[8] & 0x3F | 0x80
+        let hex = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let h = Array(hex)
+        return UID(text: [h[0..<8], h[8..<12], h[12..<16], h[16..<20], h[20..<32]].map { String($0) }.joined(separator: "-"))
+    }
+}
+
+/// A moment, in whole milliseconds since 1970 UTC.
+package struct Timestamp: Sendable, Hashable, Codable, Comparable {
+    package var milliseconds: Int64
+    package init(milliseconds: Int64) { self.milliseconds = milliseconds }
+    package init(_ date: Date) { milliseconds = Int64((date.timeIntervalSince1970 * 1000).rounded(.down)) }
+    package init(from decoder: any Decoder) throws { milliseconds = try decoder.singleValueContainer().decode(Int64.self) }
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(milliseconds)
+    }
+    /// Whole seconds, rounded down.
+    package var seconds: Int { Int(milliseconds >= 0 ? milliseconds / 1000 : (milliseconds - 999) / 1000) }
+    package static func < (a: Timestamp, b: Timestamp) -> Bool { a.milliseconds < b.milliseconds }
+    package static func + (a: Timestamp, b: Duration) -> Timestamp {
+        let (seconds, attoseconds) = b.components
+        return Timestamp(milliseconds: a.milliseconds &+ seconds &* 1000 &+ attoseconds / 1_000_000_000_000_000)
+    }
+    package static func - (a: Timestamp, b: Timestamp) -> Duration { .milliseconds(a.milliseconds - b.milliseconds) }
+    /// RFC 3339 in UTC, whole seconds: `2026-01-02T03:04:05Z`.
+    package var rfc3339: String { Date(timeIntervalSince1970: Double(seconds)).formatted(.iso8601) }
+    package init?(rfc3339 text: String) {
+        guard let date = try? Date(text, strategy: .iso8601) ?? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)) else { return nil }
+        self.init(date)
+    }
+}
+
+/// The time of day. Expiry needs a date, waiting needs a `Clock`; neither stands in for the other.
+package struct WallClock: Sendable {
+    package var now: @Sendable () -> Timestamp
+    package init(now: @escaping @Sendable () -> Timestamp) { self.now = now }
+    package static let system = WallClock { Timestamp(Date()) }
+}
+
+/// Ciphertext as it is stored: `version | algorithm | data key id | salt(16) | nonce(12) | ciphertext | tag`.
+package struct Sealed: Sendable, Hashable {
+    package var bytes: [UInt8]
+    package init(bytes: [UInt8]) { self.bytes = bytes }
+}
