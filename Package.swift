@@ -46,14 +46,14 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "Egress",
-            dependencies: ["OAuth", product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio")],
+            dependencies: ["OAuth", product("NIOPosix", "swift-nio")],
             swiftSettings: settings),
         .target(
             name: "OAuthClientAsyncHTTP",
             dependencies: [
                 "OAuth", "OAuthClient", "Egress", product("AsyncHTTPClient", "async-http-client"),
                 product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"),
-                product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio"), product("NIOSSL", "swift-nio-ssl"),
+                product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio"), product("NIOSSL", "swift-nio-ssl"),
             ],
             swiftSettings: settings),
         .target(

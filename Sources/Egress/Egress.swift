@@ -2,22 +2,21 @@ public import OAuth
 
 /// Judges and resolves every outbound connection: nothing leaves the process to an address that was not judged here.
 public struct Egress: Sendable {
-    /// Networks that outbound requests may reach besides public ones, set by the operator at start. SEC-71.
+    /// What the operator set at start; no caller can change it.
     public struct Policy: Sendable, Hashable {
+        /// Networks that may be reached besides public ones, by plain http too.
         public var allowed: [CIDR]
-        /// Our own listeners: never a target, even on an allowed network. SEC-70. (`demo` leaves it empty.)
+        /// Our own listeners (`scheme://host[:port]`): never a target, even on an allowed network.
         public var ownOrigins: [String]
-        /// The operator's proxy. Names go to it unresolved; literals are still judged here.
+        /// The operator's proxy. Names go to it unresolved, and it is the egress control for them; literals are still
+        /// judged here.
         public var proxy: EndpointURL?
-        public init(allowed: [CIDR] = [], ownOrigins: [String] = [], proxy: EndpointURL? = nil) {
-            self.allowed = allowed; self.ownOrigins = ownOrigins; self.proxy = proxy
-        }
-    }
 
-    public struct CIDR: Sendable, Hashable, CustomStringConvertible {
-        /// `10.1.0.0/16`, `::1/128`, a bare address. `nil` when it is not one.
-        public init?(_ text: String) { fatalError("stub") }
-        public var description: String { fatalError("stub") }
+        public init(allowed: [CIDR] = [], ownOrigins: [String] = [], proxy: EndpointURL? = nil) {
+            self.allowed = allowed
+            self.ownOrigins = ownOrigins
+            self.proxy = proxy
+        }
     }
 
     /// An address that may be connected to, for this URL, now.
@@ -28,19 +27,67 @@ public struct Egress: Sendable {
     }
 
     public let policy: Policy
-    public init(policy: Policy) { fatalError("stub") }
+    private let resolver: Resolver
 
-    /// Checks what can be checked when a URL is saved: scheme (http only to allowed networks), literal addresses.
-    /// Resolves nothing.
+    public init(policy: Policy) { self.init(policy: policy, resolver: .system) }
+
+    init(policy: Policy, resolver: Resolver) {
+        self.policy = policy
+        self.resolver = resolver
+    }
+
+    /// Checks what can be checked when a URL is saved: literal addresses, `localhost`, our own listeners. Resolves
+    /// nothing; a name's addresses are judged when it is connected to.
     /// - Throws: ``EgressError/blocked(_:)``
-    public func check(_ url: EndpointURL) throws(EgressError) { fatalError("stub") }
+    public func check(_ url: EndpointURL) throws(EgressError) {
+        try checkOwn(url)
+        if let literal = IPLiteral(url.host) {
+            try judge(literal, scheme: url.scheme)
+        } else if Self.isLocalhost(url.host) {
+            guard let loopback = IPLiteral("127.0.0.1"), isAllowed(loopback) else { throw .blocked("loopback addresses are not allowed") }
+        } else if url.scheme == .http, policy.allowed.isEmpty {
+            throw .blocked("http is allowed to networks of --egress-allow only; use https")
+        }
+    }
 
-    /// Resolves the host once, judges all its addresses, takes one. At most 5 s.
-    public func target(for url: EndpointURL) async throws(EgressError) -> Target { fatalError("stub") }
+    /// Resolves the host once, judges all its addresses, and takes one. At most 5 s.
+    public func target(for url: EndpointURL) async throws(EgressError) -> Target {
+        try check(url)
+        if let literal = IPLiteral(url.host) { return Target(url: url, address: literal.text) }
+        if policy.proxy != nil, !Self.isLocalhost(url.host) { return Target(url: url, address: nil) }
+        let addresses = try await resolver.resolve(url.host)
+        guard let first = addresses.first else { throw .unresolved }
+        // One forbidden address among many is how a name is rebound between two looks.
+        for address in addresses {
+            try judge(address, scheme: url.scheme)
+            try checkOwn(url, at: address)
+        }
+        return Target(url: url, address: (addresses.first(where: \.isIPv4) ?? first).text)
+    }
+
+    private static func isLocalhost(_ host: String) -> Bool { host == "localhost" || host == "localhost." || host.hasSuffix(".localhost") }
+
+    private func isAllowed(_ address: IPLiteral) -> Bool { policy.allowed.contains { $0.contains(address) } }
+
+    private func judge(_ address: IPLiteral, scheme: EndpointURL.Scheme) throws(EgressError) {
+        if isAllowed(address) { return }
+        let kind = AddressClass.of(address)
+        guard kind == .public else { throw .blocked("\(kind.rawValue) addresses are not allowed") }
+        guard scheme == .https else { throw .blocked("http is allowed to networks of --egress-allow only; use https") }
+    }
+
+    /// - Parameter address: what the name was resolved to; `nil` before that.
+    private func checkOwn(_ url: EndpointURL, at address: IPLiteral? = nil) throws(EgressError) {
+        for text in policy.ownOrigins {
+            guard let own = try? EndpointURL(text), own.effectivePort == url.effectivePort else { continue }
+            let isLoopback = url.isLoopback || address.map { AddressClass.of($0) == .loopback } ?? false
+            guard own.host != url.host, !(own.isLoopback && isLoopback) else { throw .blocked("this server itself is not a target") }
+        }
+    }
 }
 
 public enum EgressError: Error, Sendable, Hashable {
-    /// The reason names a class, never an address that was found. SEC-76.
+    /// The reason names a class, never an address that was found.
     case blocked(String)
     case unresolved
     case timedOut

@@ -1,6 +1,6 @@
 /// An OAuth 2.0 client of one authorization server, as a value: makes requests and judges answers, sends nothing.
 ///
-/// Sending is ``OAuthClient``'s work. Times come in as parameters: this type has no clock.
+/// Sending is `OAuthClient`'s work. Times come in as parameters: this type has no clock.
 public struct Client: Sendable {
     public var server: AuthorizationServer
     public var registration: ClientRegistration
@@ -11,34 +11,37 @@ public struct Client: Sendable {
         self.registration = registration
         self.profile = profile
     }
+}
 
-    /// RFC 6749 §4.1.1. With scope `openid` a nonce is added (OIDC §3.1.2.1).
-    /// - Throws: ``RequestError`` naming the parameter; no authorization endpoint, a scope with a forbidden character,
-    ///   extra parameters that name a protocol parameter.
-    public func authorizationRequest(
-        redirectURI: String, scopes: [String], pkce: PKCE.Mode = .s256, loginHint: String? = nil, entropy: Entropy = .system
-    ) throws(RequestError) -> AuthorizationRequest { fatalError("stub") }
+// MARK: What settings may not name
 
-    /// One builder for code, password, client credentials and refresh alike. RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6.
-    public func tokenRequest(_ grant: AuthorizationGrant) throws(RequestError) -> WireRequest { fatalError("stub") }
+extension Client {
+    private static let reservedParameters: Set<String> = [
+        "client_id", "client_secret", "redirect_uri", "response_type", "response_mode", "state", "nonce", "grant_type", "refresh_token",
+        "scope", "username", "password", "dpop_jkt", "assertion", "token",
+    ]
+    private static let reservedPrefixes = ["code", "client_assertion", "request"]
 
-    /// Judges the answer to ``tokenRequest(_:)``.
-    /// - Parameters:
-    ///   - now: seconds since 1970, for an ID token's times.
-    ///   - expectedSubject: the `sub` that a refreshed ID token must repeat.
-    public func tokenResponse(
-        _ response: WireResponse, to grant: AuthorizationGrant, now: Int, expectedSubject: String? = nil
-    ) throws(TokenError) -> TokenResponse { fatalError("stub") }
+    /// Whether the protocol sets this parameter itself, in any spelling of its case: `authorization_params`,
+    /// `token_params` and `refresh_params` may not name it.
+    public static func isReservedParameter(_ name: String) -> Bool {
+        let name = name.lowercased()
+        return reservedParameters.contains(name) || reservedPrefixes.contains { name == $0 || name.hasPrefix($0 + "_") }
+    }
 
-    /// - Throws: when the server has no revocation endpoint.
-    public func revocationRequest(_ token: String, hint: Revocation.TokenTypeHint) throws(RequestError) -> WireRequest { fatalError("stub") }
-    public func revocationOutcome(_ response: WireResponse) -> Revocation.Outcome { fatalError("stub") }
+    private static let reservedHeaders: Set<String> = [
+        "authorization", "proxy-authorization", "host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive",
+        "te", "trailer", "upgrade", "expect", "cookie", "set-cookie", "dpop", "via", "forwarded",
+    ]
 
-    /// Parameters of a request that the protocol sets itself, in lower case; a trailing `*` in the list is a prefix.
-    /// `authorization_params`, `token_params` and `refresh_params` may not name them. SEC-14.
-    public static func isReservedParameter(_ name: String) -> Bool { fatalError("stub") }
-    /// Header fields that `token_headers` may not name (`Authorization`, `Host`, hop-by-hop …).
-    public static func isReservedHeader(_ name: String) -> Bool { fatalError("stub") }
-    /// RFC 6749 §3.3: whether it is one scope token.
-    public static func isScopeToken(_ text: String) -> Bool { fatalError("stub") }
+    /// Whether a request field is set by us or by the transport: settings may not name it.
+    public static func isReservedHeader(_ name: String) -> Bool {
+        let name = name.lowercased()
+        return reservedHeaders.contains(name) || name.hasPrefix("proxy-") || name.hasPrefix("grantee-") || name.hasPrefix(":")
+    }
+
+    /// Whether `text` is one scope token. RFC 6749 §3.3.
+    public static func isScopeToken(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { $0 == 0x21 || (0x23...0x5B).contains($0) || (0x5D...0x7E).contains($0) }
+    }
 }

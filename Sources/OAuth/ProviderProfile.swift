@@ -16,7 +16,6 @@ public struct ProviderProfile: Sendable, Hashable {
     public var authorizationParams: [String: String] = [:]
     /// Standard name → the name this provider uses, in the authorization request and response.
     public var authorizationParameterNames: [String: String] = [:]
-    public var appendAfterFragment: Bool = false
     // Callback
     public var codeParameter: String = "code"
     public var stateParameter: String = "state"

@@ -26,6 +26,7 @@ public enum SecretKind {
     public enum AuthorizationCode {}
     public enum CodeVerifier {}
     public enum Nonce {}
+    public enum State {}
 }
 
 public typealias AccessToken = Secret<SecretKind.AccessToken>

@@ -1,4 +1,4 @@
-public import Foundation
+package import Foundation
 
 /// A UUIDv7 in lower-case text: sorts by the time it was made, never used again. RFC 9562 §5.7.
 package struct UID: Sendable, Hashable, Codable, Comparable, CustomStringConvertible {
@@ -45,8 +45,10 @@ package struct Timestamp: Sendable, Hashable, Codable, Comparable {
     package static func - (a: Timestamp, b: Timestamp) -> Duration { .milliseconds(a.milliseconds - b.milliseconds) }
     /// RFC 3339 in UTC, whole seconds: `2026-01-02T03:04:05Z`.
     package var rfc3339: String { Date(timeIntervalSince1970: Double(seconds)).formatted(.iso8601) }
+    /// RFC 3339, with or without a fraction; `nil` when it is none.
     package init?(rfc3339 text: String) {
-        guard let date = try? Date(text, strategy: .iso8601) ?? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)) else { return nil }
+        let plain = try? Date(text, strategy: .iso8601)
+        guard let date = plain ?? (try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true))) else { return nil }
         self.init(date)
     }
 }

@@ -1,5 +1,3 @@
-package import OAuth
-
 /// One effort to connect a person's account (`cs_…`): a connect ticket and its outcome. Open until its first success.
 package struct ConnectSession: Sendable {
     package enum State: String, Sendable, Codable { case open, pending, connected, failed, expired }

@@ -1,5 +1,3 @@
-package import OAuth
-
 /// An External API connection: configuration, made by a builder. Keyed by `uid`; `id` is its name in URLs.
 package struct Connection: Sendable {
     package var uid: UID
@@ -92,7 +90,6 @@ package struct ProfileSettings: Sendable, Hashable, Codable {
     // Names of quirks.md section 9
     package var rawScope: Bool?
     package var responseMode: String?
-    package var appendAfterFragment: Bool?
     package var codeParameter: String?
     package var stateParameter: String?
     package var redirectURIInExchange: Bool?

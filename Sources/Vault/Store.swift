@@ -1,5 +1,3 @@
-package import OAuth
-
 /// Keeps the records. Speaks of records, not of SQL; one test suite runs on every implementation.
 ///
 /// Every write is on stable storage when its call returns. Methods throw ``StoreError``.

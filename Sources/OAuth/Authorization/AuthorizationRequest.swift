@@ -1,69 +1,80 @@
+import Crypto
+
 /// An authorization request, ready for a browser, with what must be kept to judge the response. RFC 6749 §4.1.1.
 public struct AuthorizationRequest: Sendable {
     /// Where to send the browser. Holds `state`: not for logs.
     public let url: String
     /// The `state` that was put in. Keep only its hash.
-    public let state: Secret<SecretKind.Nonce>
+    public let state: Secret<SecretKind.State>
     public let pending: PendingAuthorization
 }
 
-/// What is kept of an authorization request until its response comes. The response is judged by it alone. SEC-09.
-public struct PendingAuthorization: Sendable {
-    /// SHA-256 of `state`.
-    public let stateHash: [UInt8]
-    public let issuer: String?
-    public let promisesIssuer: Bool
-    public let redirectURI: String
-    public let requestedScopes: [String]
-    let verifier: CodeVerifier?
-    let nonce: Nonce?
-    let codeParameter: String
-    let stateParameter: String
+extension Client {
+    /// RFC 6749 §4.1.1. With scope `openid` a nonce is added (OIDC §3.1.2.1).
+    /// - Throws: ``RequestError`` naming the parameter: no authorization endpoint, a redirect URI that is none, a scope
+    ///   with a forbidden character, a parameter that stands in the endpoint's own query already.
+    public func authorizationRequest(
+        redirectURI: String, scopes: [String], pkce: PKCE.Mode = .s256, loginHint: String? = nil, entropy: Entropy = .system
+    ) throws(RequestError) -> AuthorizationRequest {
+        guard let endpoint = server.authorizationEndpoint else { throw RequestError(parameter: "authorization_endpoint", reason: "is not known") }
+        guard !registration.clientID.isEmpty else { throw RequestError(parameter: "client_id", reason: "is required") }
+        let scope = try joined(scopes)
+        let state = entropy.token(bytes: 32)
+        let verifier = pkce == .none ? nil : PKCE.verifier(from: entropy)
+        let nonce = scopes.contains("openid") ? entropy.token(bytes: 32) : nil
+        var pairs: [(String, String)] = []
+        if let responseType = profile.responseType { pairs.append(("response_type", responseType)) }
+        pairs.append(("client_id", registration.clientID))
+        pairs.append(("redirect_uri", redirectURI))
+        if !scope.isEmpty { pairs.append(("scope", scope)) }
+        pairs.append(("state", state))
+        if let verifier {
+            guard let challenge = try? PKCE.challenge(for: verifier, mode: pkce) else {
+                throw RequestError(parameter: "code_verifier", reason: "the entropy source gave no verifier")
+            }
+            pairs += [("code_challenge", challenge), ("code_challenge_method", pkce.rawValue)]
+        }
+        if let nonce { pairs.append(("nonce", nonce)) }
+        if let mode = profile.responseMode { pairs.append(("response_mode", mode)) }
+        if let loginHint, !loginHint.isEmpty { pairs.append(("login_hint", loginHint)) }
+        for (name, value) in profile.authorizationParams.sorted(by: { $0.key < $1.key }) where !value.isEmpty {
+            pairs.removeAll { sameBytes($0.0, name) }
+            pairs.append((name, value))
+        }
+        let url = try self.url(endpoint, pairs: pairs.map { (profile.authorizationParameterNames[$0.0] ?? $0.0, $0.1) })
+        return AuthorizationRequest(
+            url: url, state: Secret(state),
+            pending: PendingAuthorization(
+                stateHash: Array(SHA256.hash(data: Array(state.utf8))), issuer: server.issuer, promisesIssuer: server.promisesIssuer,
+                redirectURI: redirectURI, requestedScopes: scopes, verifier: verifier, nonce: nonce.map { Nonce($0) },
+                state: profile.stateInExchange ? Secret(state) : nil))
+    }
 
-    /// Everything, secrets included, as bytes to be sealed. ``init(archive:)`` reads it back.
-    package func archive() -> [UInt8] { fatalError("stub") }
-    /// `nil` when the bytes are not an archive.
-    package init?(archive: [UInt8]) { fatalError("stub") }
+    /// Joined by the profile's separator; each is one scope token.
+    func joined(_ scopes: [String]) throws(RequestError) -> String {
+        for scope in scopes where !Self.isScopeToken(scope) {
+            throw RequestError(parameter: "scope", reason: "one of the scopes holds a space, a quote, a backslash or a character outside ASCII")
+        }
+        return scopes.joined(separator: profile.scopeSeparator)
+    }
 
-    /// Turns the response of a callback into the only value that a token request accepts.
-    ///
-    /// Judged in this order, before anything goes to the token endpoint: each name once and not both `code` and
-    /// `error`; `state`; `iss` (RFC 9207 §2.4); then `error`, else `code`.
-    public func accept(_ response: AuthorizationResponse) throws(CallbackError) -> CheckedCode { fatalError("stub") }
-}
+    private func url(_ endpoint: EndpointURL, pairs: [(String, String)]) throws(RequestError) -> String {
+        // RFC 6749 §3.1: no parameter twice, and the endpoint's own query stays as it is.
+        let own = (try? Form.parse((endpoint.query ?? "").utf8)) ?? []
+        for (name, _) in pairs where own.contains(where: { sameBytes($0.name, name) }) {
+            throw RequestError(parameter: name, reason: "stands in the authorization endpoint's own query already")
+        }
+        let scopeName = profile.authorizationParameterNames["scope"] ?? "scope"
+        let added = pairs.map { pair in
+            // Some servers take "a+b" for two scopes only as it is written. The characters were checked.
+            profile.rawScope && pair.0 == scopeName ? Form.encode(pair.0) + "=" + Self.rawScope(pair.1) : Form.serialize([pair])
+        }.joined(separator: "&")
+        return endpoint.scheme.rawValue + "://" + endpoint.authority + endpoint.path + "?" + EndpointURL.joined(endpoint.query, added)
+    }
 
-/// The parameters of a callback, read from its query (or form) bytes once. RFC 6749 §4.1.2.
-public struct AuthorizationResponse: Sendable {
-    /// At most 16 KiB.
-    /// - Throws: ``CallbackError/malformed(_:)`` for broken encoding, a repeated name, or both code and error.
-    public init(query: some Collection<UInt8>, profile: ProviderProfile = ProviderProfile()) throws(CallbackError) { fatalError("stub") }
-    /// The `state` parameter, to look up the pending authorization by its SHA-256; `nil` when absent or empty.
-    public var state: String? { fatalError("stub") }
-    /// Any parameter by name, for values that a profile captures; attacker-controlled.
-    public subscript(_ name: String) -> String? { fatalError("stub") }
-}
-
-/// A code that came back to the right request: proof that ``PendingAuthorization/accept(_:)`` was passed.
-/// Redeemed once at most. SEC-31.
-public struct CheckedCode: Sendable {
-    let code: AuthorizationCode
-    let redirectURI: String
-    let verifier: CodeVerifier?
-    let nonce: Nonce?
-    public let requestedScopes: [String]
-    public let issuer: String?
-    /// As bytes to be sealed until the application completes the session.
-    package func archive() -> [UInt8] { fatalError("stub") }
-    package init?(archive: [UInt8]) { fatalError("stub") }
-}
-
-/// Why a callback is refused. Nothing has gone to the token endpoint.
-public enum CallbackError: Error, Sendable, Hashable {
-    case stateMismatch
-    case issuerMismatch
-    case missingCode
-    /// The provider's own answer; its text is hostile input. `description` is at most 1 KiB, single line, no controls.
-    case denied(code: String, description: String?)
-    /// Repeated parameter, both code and error, broken encoding, too long: the reason in words.
-    case malformed(String)
+    /// Unencoded but for what would end the parameter.
+    private static func rawScope(_ text: String) -> String {
+        text.replacing("%", with: "%25").replacing("&", with: "%26").replacing("#", with: "%23").replacing(" ", with: "+")
+            .replacing("<", with: "%3C").replacing(">", with: "%3E")
+    }
 }

@@ -1,6 +1,8 @@
+import HTTPTypes
+
 /// What a token endpoint answered, as it answered it. RFC 6749 §5.1.
 public struct TokenResponse: Sendable {
-    /// 1 to 64 KiB of visible ASCII (a space or control character is refused). SEC-43.
+    /// 1 byte to 64 KiB of visible ASCII.
     public var accessToken: AccessToken
     /// As sent, e.g. `bearer`; `Bearer` when the server left it out.
     public var tokenType: String
@@ -10,7 +12,7 @@ public struct TokenResponse: Sendable {
     public var refreshToken: RefreshToken?
     /// How long the refresh token lives, where the server says.
     public var refreshExpiresIn: Duration?
-    /// `nil` = as requested. Split by the profile's separator; empty tokens dropped.
+    /// `nil` = as requested. Empty tokens dropped, order as sent, none twice.
     public var scope: [String]?
     /// Only where `openid` was asked for and every check of ``IDTokenClaims`` passed.
     public var idTokenClaims: IDTokenClaims?
@@ -18,66 +20,77 @@ public struct TokenResponse: Sendable {
     public var members: JSONObject
 }
 
-/// What an ID token says, after validation against the request. OpenID Connect Core §3.1.3.7.
-public struct IDTokenClaims: Sendable, Hashable {
-    public let issuer: String
-    public let subject: String
-    public let audience: [String]
-    public let expiresAt: Int
-    public let issuedAt: Int
+extension Client {
+    /// Judges the answer to ``tokenRequest(_:)``.
+    /// - Parameters:
+    ///   - now: seconds since 1970, for `expires_at` and an ID token's times.
+    ///   - expectedSubject: the `sub` that a refreshed ID token must repeat.
+    public func tokenResponse(
+        _ response: WireResponse, to grant: AuthorizationGrant, now: Int, expectedSubject: String? = nil
+    ) throws(TokenError) -> TokenResponse {
+        let status = response.head.status.code
+        let members: JSONObject
+        switch TokenAnswer.read(response) {
+        case .members(let found): members = found
+        case .unreadable(let reason):
+            throw TokenError(
+                kind: status == 200 || status == 201 ? .malformed(reason) : .refused, status: status, retryAfter: response.retryAfter(now: now))
+        }
+        // Before the status: several providers answer 200 with an error.
+        if let error = refusal(members, response: response, now: now) { throw error }
+        guard status == 200 || status == 201 else { throw TokenError(kind: .refused, status: status, retryAfter: response.retryAfter(now: now)) }
+        do {
+            var result = try TokenMembers(members, profile: profile, now: now).response()
+            result.idTokenClaims = try idTokenClaims(members, grant: grant, now: now, expectedSubject: expectedSubject)
+            return result
+        } catch let error as TokenMembers.Malformed {
+            throw TokenError(kind: .malformed(error.reason), status: status)
+        } catch let error as IDTokenError {
+            throw TokenError(kind: .idToken(error.reason), status: status)
+        } catch {
+            throw TokenError(kind: .malformed("it cannot be read"), status: status)
+        }
+    }
+
+    /// The error that the members speak of; `nil` = none.
+    private func refusal(_ members: JSONObject, response: WireResponse, now: Int) -> TokenError? {
+        let status = response.head.status.code
+        let path = profile.errorPath ?? "error"
+        let value = JSONValue.object(members).at(path: path)
+        let description = members["error_description"]?.string.map { ProviderText.clean($0) }
+        let retryAfter = response.retryAfter(now: now)
+        switch value {
+        case nil, .null: return nil
+        case .string(let text) where text.isEmpty && (status == 200 || status == 201): return nil
+        case .string(let text):
+            guard let sent = ProviderText.errorCode(text) else {
+                return TokenError(kind: .refused, status: status, errorDescription: description, retryAfter: retryAfter)
+            }
+            let code = profile.errorAliases[sent] ?? sent
+            return TokenError(
+                kind: .refused, code: .init(rawValue: code), status: status, errorDescription: description, retryAfter: retryAfter,
+                originalCode: code == sent ? nil : sent)
+        case .bool(false) where profile.errorPath != nil: return nil
+        default:
+            // An object, a number, an array, true: an error all the same, only without a code.
+            return TokenError(
+                kind: status == 200 || status == 201 ? .malformed("its error member is not a text") : .refused, status: status,
+                errorDescription: description, retryAfter: retryAfter)
+        }
+    }
 }
 
-/// A token endpoint's refusal, or an answer that is none.
-public struct TokenError: Error, Sendable, Hashable {
-    /// The `error` parameter. A struct, not an enum: the registry grows and callers must still compile.
-    public struct Code: RawRepresentable, Hashable, Sendable {
-        public let rawValue: String
-        public init(rawValue: String) { self.rawValue = rawValue }
-        public static let invalidRequest = Code(rawValue: "invalid_request")
-        public static let invalidClient = Code(rawValue: "invalid_client")
-        public static let invalidGrant = Code(rawValue: "invalid_grant")
-        public static let unauthorizedClient = Code(rawValue: "unauthorized_client")
-        public static let unsupportedGrantType = Code(rawValue: "unsupported_grant_type")
-        public static let invalidScope = Code(rawValue: "invalid_scope")
+extension JSONValue {
+    /// The member at a dotted path; `nil` when a step is missing.
+    func at(path: String) -> JSONValue? {
+        var value: JSONValue? = self
+        for step in path.split(separator: ".") {
+            switch value {
+            case .object(let object): value = object[String(step)]
+            case .array(let values): value = Int(step).flatMap { values.indices.contains($0) ? values[$0] : nil }
+            default: return nil
+            }
+        }
+        return value
     }
-    /// What the caller can do about it.
-    public enum Remedy: String, Hashable, Sendable {
-        /// A person must grant access again.
-        case reauthorize
-        /// The connection's settings are wrong; its grants are not to blame.
-        case fixClient
-        /// The provider is busy or down; the grant is untouched.
-        case tryLater
-        case report
-    }
-    /// What kind of answer it was.
-    public enum Kind: Hashable, Sendable {
-        /// The server named an error, or its status says one.
-        case refused
-        /// No token could be read: the reason in words, without anything from the body.
-        case malformed(String)
-        /// An ID token check failed; the claim's name and why.
-        case idToken(String)
-    }
-    public var kind: Kind
-    /// `nil` when the server sent no code.
-    public var code: Code?
-    public var status: Int
-    /// At most 1 KiB, single line, no control characters; hostile text all the same.
-    public var errorDescription: String?
-    /// Seconds, from `Retry-After`.
-    public var retryAfter: Int?
-    /// The code as the server spelled it, when an alias of the profile replaced it.
-    public var originalCode: String?
-
-    public init(kind: Kind, code: Code? = nil, status: Int, errorDescription: String? = nil, retryAfter: Int? = nil, originalCode: String? = nil) {
-        self.kind = kind
-        self.code = code
-        self.status = status
-        self.errorDescription = errorDescription
-        self.retryAfter = retryAfter
-        self.originalCode = originalCode
-    }
-
-    public var remedy: Remedy { fatalError("stub") }
 }

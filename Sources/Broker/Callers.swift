@@ -1,0 +1,73 @@
+import Crypto
+import Synchronization
+package import Vault
+
+/// Who calls, after ``Broker/authenticate(_:)``.
+package struct Caller: Sendable {
+    package let key: APIKey
+
+    package init(key: APIKey) { self.key = key }
+
+    package var isAdmin: Bool { key.role == .admin }
+    package func covers(connection: UID) -> Bool { key.connections.map { $0.contains(connection) } ?? true }
+    package func covers(subject: String) -> Bool { key.subjects.map { $0.contains(subject) } ?? true }
+}
+
+extension Caller {
+    /// - Throws: `forbidden` naming the role that is needed.
+    func requireAdmin() throws(Problem) {
+        guard isAdmin else {
+            throw Problem(.forbidden, "this key's role is \(key.role.rawValue); this needs admin", fix: "use an API key with the role admin")
+        }
+    }
+
+    /// Agents never see a token, a grant or a session here: MCP and the gateway are their faces.
+    func requireUse() throws(Problem) {
+        guard key.role != .agent else {
+            throw Problem(.forbidden, "this key's role is agent; this needs use or admin", fix: "use an API key with the role use")
+        }
+    }
+
+    func require(subject: String) throws(Problem) {
+        guard covers(subject: subject) else {
+            throw Problem(.forbidden, "this key is bound to other subjects", fix: "name one of the key's subjects")
+        }
+    }
+}
+
+/// SHA-256 of an API key, as four words: what the registry finds keys by.
+struct KeyHash: Hashable, Sendable {
+    private let words: SIMD4<UInt64>
+
+    init(of key: String) {
+        words = SHA256.hash(data: Array(key.utf8)).withUnsafeBytes { $0.loadUnaligned(as: SIMD4<UInt64>.self) }
+    }
+    /// `nil` unless there are 32 bytes.
+    init?(stored bytes: [UInt8]) {
+        guard bytes.count == SHA256.byteCount else { return nil }
+        words = bytes.withUnsafeBytes { $0.loadUnaligned(as: SIMD4<UInt64>.self) }
+    }
+    var bytes: [UInt8] { withUnsafeBytes(of: words) { Array($0) } }
+}
+
+/// API keys in memory: authentication asks no database.
+///
+/// Finding by the hash leaks nothing about a key: who can steer a SHA-256 towards a stored one already has it.
+final class CallerRegistry: Sendable {
+    private let byHash = Mutex<[KeyHash: Caller]>([:])
+
+    func replaceAll(_ keys: [APIKey]) {
+        byHash.withLock { map in
+            map = [:]
+            for key in keys { if let hash = KeyHash(stored: key.hash) { map[hash] = Caller(key: key) } }
+        }
+    }
+    func add(_ key: APIKey) {
+        guard let hash = KeyHash(stored: key.hash) else { return }
+        byHash.withLock { $0[hash] = Caller(key: key) }
+    }
+    func remove(id: String) {
+        byHash.withLock { map in map = map.filter { $0.value.key.id != id } }
+    }
+    func find(_ hash: KeyHash) -> Caller? { byHash.withLock { $0[hash] } }
+}

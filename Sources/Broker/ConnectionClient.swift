@@ -1,0 +1,177 @@
+import OAuth
+import Vault
+
+/// A connection's settings as the protocol library takes them: URLs filled and parsed, switches merged over the preset's.
+extension ConnectionSettings {
+    var presetEntry: Preset? { preset.flatMap(Preset.find) }
+
+    /// The builder's variables over the preset's defaults.
+    var effectiveVariables: [String: String] {
+        var values: [String: String] = [:]
+        for (name, value) in presetEntry?.document["variables"]?.object?.members ?? [] {
+            if let text = value["default"]?.string { values[name] = text }
+        }
+        return values.merging(variables) { _, own in own }
+    }
+
+    /// - Throws: `RequestError` naming the setting: a placeholder without a value, or not a usable URL.
+    func endpoint(_ text: String?, _ name: String) throws(RequestError) -> EndpointURL? {
+        guard let text else { return nil }
+        guard let filled = URLTemplate(text).filled(with: effectiveVariables) else {
+            throw RequestError(parameter: name, reason: "a variable it names has no value")
+        }
+        do {
+            return try EndpointURL(filled)
+        } catch {
+            throw RequestError(parameter: name, reason: error.description)
+        }
+    }
+
+    func issuer() throws(RequestError) -> String? {
+        guard let issuer = oauth.issuer else { return nil }
+        guard let filled = URLTemplate(issuer).filled(with: effectiveVariables) else {
+            throw RequestError(parameter: "issuer", reason: "a variable it names has no value")
+        }
+        return filled
+    }
+
+    /// - Throws: `RequestError` naming the first setting that does not serve.
+    func server(promisesIssuer: Bool = false) throws(RequestError) -> AuthorizationServer {
+        guard let tokenEndpoint = try endpoint(oauth.tokenURL, "token_url") else {
+            throw RequestError(parameter: "token_url", reason: "is required")
+        }
+        return AuthorizationServer(
+            issuer: try issuer(), authorizationEndpoint: try endpoint(oauth.authorizationURL, "authorization_url"),
+            tokenEndpoint: tokenEndpoint, refreshEndpoint: try endpoint(oauth.refreshURL, "refresh_url"),
+            revocationEndpoint: try endpoint(oauth.revocationURL, "revocation_url"), promisesIssuer: promisesIssuer)
+    }
+
+    /// The preset's switches below, the builder's above.
+    var profile: ProviderProfile {
+        var profile = ProviderProfile()
+        if let document = presetEntry?.document { ProfileSettings(preset: document).apply(to: &profile) }
+        oauth.profile.apply(to: &profile)
+        profile.refreshTokenIdleDays = oauth.refreshTokenIdleDays
+        return profile
+    }
+
+    /// A client without a secret sends its id alone, whatever way of sending both is set.
+    func authenticationMethod(hasSecret: Bool) -> ClientAuthenticationMethod {
+        guard hasSecret else { return .none }
+        return ClientAuthenticationMethod(rawValue: oauth.clientAuthentication) ?? .clientSecretBasic
+    }
+
+    var pkceMode: PKCE.Mode { oauth.pkce.flatMap(PKCE.Mode.init(rawValue:)) ?? .s256 }
+
+    /// Fetches tokens without a person: client credentials, or a password that is stored.
+    func fetchesAlone(hasPassword: Bool) -> Bool {
+        switch oauth.grantType {
+        case .clientCredentials: true
+        case .password: oauth.username != nil && hasPassword
+        case .authorizationCode: false
+        }
+    }
+}
+
+extension ProfileSettings {
+    /// The switches among a preset's members.
+    init(preset document: JSONObject) {
+        self.init()
+        func strings(_ name: String) -> [String: String]? {
+            document[name]?.object.map { object in
+                Dictionary(object.members.compactMap { member in member.value.string.map { (member.name, $0) } }) { _, last in last }
+            }
+        }
+        scopeSeparator = document["scope_separator"]?.string
+        authorizationParams = strings("authorization_params")
+        tokenParams = strings("token_params")
+        tokenHeaders = strings("token_headers")
+        parameterNames = strings("parameter_names")
+        tokenRequestFormat = document["token_request_format"]?.string
+        tokenRequestMethod = document["token_request_method"]?.string
+        tokenResponseMembers = strings("token_response_members")
+    }
+
+    func apply(to profile: inout ProviderProfile) {
+        func merge(_ values: [String: String]?, into target: inout [String: String]) {
+            if let values { target.merge(values) { _, own in own } }
+        }
+        if let scopeSeparator { profile.scopeSeparator = scopeSeparator }
+        merge(authorizationParams, into: &profile.authorizationParams)
+        merge(tokenParams, into: &profile.tokenParams)
+        merge(refreshParams, into: &profile.refreshParams)
+        merge(tokenHeaders, into: &profile.tokenHeaders)
+        merge(tokenResponseMembers, into: &profile.tokenResponseMembers)
+        merge(errorAliases, into: &profile.errorAliases)
+        merge(parameterNames, into: &profile.authorizationParameterNames)
+        merge(parameterNames, into: &profile.tokenParameterNames)
+        if let format = tokenRequestFormat.flatMap(ProviderProfile.BodyFormat.init(rawValue:)) { profile.tokenRequestFormat = format }
+        if let tokenRequestMethod { profile.tokenRequestMethod = tokenRequestMethod }
+        if let defaultExpiresIn { profile.defaultExpiresIn = defaultExpiresIn }
+        if let rawScope { profile.rawScope = rawScope }
+        if let responseMode { profile.responseMode = responseMode }
+        if let codeParameter { profile.codeParameter = codeParameter }
+        if let stateParameter { profile.stateParameter = stateParameter }
+        if let redirectURIInExchange { profile.redirectURIInExchange = redirectURIInExchange }
+        if let stateInExchange { profile.stateInExchange = stateInExchange }
+        if let clientIDInBody { profile.clientIDInBody = clientIDInBody }
+        if let user = basicUser.flatMap(ProviderProfile.BasicUser.init(rawValue:)) { profile.basicUser = user }
+        if let method = clientAuthenticationForRefresh.flatMap(ClientAuthenticationMethod.init(rawValue:)) {
+            profile.clientAuthenticationForRefresh = method
+        }
+        if let responsePath { profile.responsePath = responsePath }
+        if let errorPath { profile.errorPath = errorPath }
+        if let tokenTypeAliases { profile.tokenTypeAliases = tokenTypeAliases }
+        if let unit = expiresInUnit.flatMap(ProviderProfile.ExpiresInUnit.init(rawValue:)) { profile.expiresInUnit = unit }
+        if let zeroMeansNever { profile.zeroMeansNever = zeroMeansNever }
+        if let policy = refreshTokenPolicy.flatMap(ProviderProfile.RefreshTokenPolicy.init(rawValue:)) { profile.refreshTokenPolicy = policy }
+        if let scopeInRefresh { profile.scopeInRefresh = scopeInRefresh }
+        if let rotationGrace { profile.rotationGrace = rotationGrace }
+    }
+}
+
+extension Broker {
+    /// The protocol client of a connection, its secret opened.
+    func client(of connection: Connection, promisesIssuer: Bool = false) throws(Problem) -> Client {
+        let settings = connection.settings
+        do {
+            let secret = try connection.clientSecret.map { sealed throws(KeyringError) in
+                ClientSecret(String(decoding: try keyring.open(sealed, at: .clientSecret(of: connection.uid)), as: UTF8.self))
+            }
+            return Client(
+                server: try settings.server(promisesIssuer: promisesIssuer),
+                registration: ClientRegistration(
+                    clientID: settings.oauth.clientID ?? "", clientSecret: secret,
+                    authentication: settings.authenticationMethod(hasSecret: secret != nil)),
+                profile: settings.profile)
+        } catch let error as RequestError {
+            throw Problem(.misconfigured, "the connection's \(error.parameter) does not serve: \(error.reason)", fix: "correct \(error.parameter)")
+        } catch {
+            throw internalProblem(error)
+        }
+    }
+
+    func storedPassword(of connection: Connection) throws(Problem) -> Password? {
+        guard let sealed = connection.password else { return nil }
+        do {
+            return Password(String(decoding: try keyring.open(sealed, at: .password(of: connection.uid)), as: UTF8.self))
+        } catch {
+            throw internalProblem(error)
+        }
+    }
+}
+
+/// Where each sealed value lives: what its ciphertext is bound to.
+extension Keyring.Place {
+    static func clientSecret(of uid: UID) -> Self { .init(table: "connection", uid: uid.text, field: "client_secret") }
+    static func password(of uid: UID) -> Self { .init(table: "connection", uid: uid.text, field: "password") }
+    static func accessToken(_ grant: UID, generation: Int) -> Self {
+        .init(table: "grant", uid: grant.text, field: "access_token", generation: generation)
+    }
+    static func refreshToken(_ grant: UID, generation: Int) -> Self {
+        .init(table: "grant", uid: grant.text, field: "refresh_token", generation: generation)
+    }
+    static func pending(stateHash: [UInt8]) -> Self { .init(table: "attempt", uid: Base64URL.encode(stateHash), field: "pending") }
+    static func code(session: String) -> Self { .init(table: "completion", uid: session, field: "code") }
+    static func orphan(_ uid: UID, field: String) -> Self { .init(table: "orphan", uid: uid.text, field: field) }
+}

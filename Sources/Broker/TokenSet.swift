@@ -1,0 +1,97 @@
+import OAuth
+import Vault
+
+/// What a grant is made of: tokens as received, with absolute times, before they are sealed.
+struct TokenSet: Sendable {
+    var accessToken: AccessToken?
+    var refreshToken: RefreshToken?
+    var tokenType: String
+    var scope: [String]?
+    var requestedScope: [String]
+    var captured: [String: String]
+    var account: String?
+    var expiresAt: Timestamp?
+    var refreshExpiresAt: Timestamp?
+    /// Before the request was sent: what lifetimes count from.
+    var issuedAt: Timestamp
+
+    /// - Throws: the name of a declared value that does not match its pattern.
+    init(
+        _ response: TokenResponse, requestedScope: [String], sentAt: Timestamp, callbackValues: [String: String],
+        patterns: [String: VariablePattern]
+    ) throws(CaptureError) {
+        accessToken = response.accessToken
+        refreshToken = response.refreshToken
+        tokenType = response.tokenType
+        scope = response.scope
+        self.requestedScope = requestedScope
+        let values = try Capture.values(prefix: "token_response.", patterns: patterns) { name in
+            var value: JSONValue? = .object(response.members)
+            for part in name.split(separator: ".") { value = value?[String(part)] }
+            return value?.string
+        }
+        captured = callbackValues.merging(values) { _, new in new }
+        account = response.idTokenClaims?.subject
+        expiresAt = response.expiresIn.map { sentAt + $0 }
+        refreshExpiresAt = response.refreshExpiresIn.map { sentAt + $0 }
+        issuedAt = sentAt
+    }
+
+    init(imported tokens: Broker.ImportedTokens, at now: Timestamp) {
+        accessToken = tokens.accessToken
+        refreshToken = tokens.refreshToken
+        tokenType = "Bearer"
+        scope = tokens.scope
+        requestedScope = tokens.scope ?? []
+        captured = [:]
+        expiresAt = tokens.expiresIn.map { now + .seconds($0) }
+        issuedAt = now
+    }
+}
+
+extension Broker {
+    /// Seals `tokens` as the next generation of `existing`, or as a new grant. Writes nothing.
+    func seal(
+        _ tokens: TokenSet, as existing: Grant?, connection: Connection, subject: String, renewable: Bool
+    ) throws -> Grant {
+        let now = clock.now()
+        var grant =
+            existing
+            ?? Grant(uid: .make(at: now), connectionUID: connection.uid, subject: subject, stateSince: now, tokenGeneration: 0, createdAt: now)
+        grant.tokenGeneration += 1
+        let generation = grant.tokenGeneration
+        grant.accessToken = try tokens.accessToken?.withExposed {
+            try keyring.seal(Array($0.utf8), at: .accessToken(grant.uid, generation: generation), scope: connection.uid)
+        }
+        grant.refreshToken = try tokens.refreshToken?.withExposed {
+            try keyring.seal(Array($0.utf8), at: .refreshToken(grant.uid, generation: generation), scope: connection.uid)
+        }
+        grant.tokenType = tokens.tokenType
+        grant.scope = tokens.scope
+        grant.requestedScope = tokens.requestedScope
+        grant.captured = tokens.captured
+        grant.account = tokens.account
+        grant.expiresAt = tokens.expiresAt
+        grant.refreshExpiresAt = tokens.refreshExpiresAt
+        if grant.state != .active || existing == nil {
+            grant.state = .active
+            grant.stateSince = now
+        }
+        grant.stateReason = nil
+        grant.nextRefreshAt =
+            renewable || tokens.refreshToken != nil ? Lifetime.renewAt(issuedAt: tokens.issuedAt, expiresAt: tokens.expiresAt) : nil
+        return grant
+    }
+
+    func openAccessToken(of grant: Grant) throws(KeyringError) -> AccessToken? {
+        guard let sealed = grant.accessToken else { return nil }
+        return AccessToken(
+            String(decoding: try keyring.open(sealed, at: .accessToken(grant.uid, generation: grant.tokenGeneration)), as: UTF8.self))
+    }
+
+    func openRefreshToken(of grant: Grant) throws(KeyringError) -> RefreshToken? {
+        guard let sealed = grant.refreshToken else { return nil }
+        return RefreshToken(
+            String(decoding: try keyring.open(sealed, at: .refreshToken(grant.uid, generation: grant.tokenGeneration)), as: UTF8.self))
+    }
+}

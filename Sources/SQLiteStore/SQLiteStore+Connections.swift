@@ -1,0 +1,153 @@
+import Foundation
+import GRDB
+package import Vault
+
+extension SQLiteStore: Store {
+    package func insert(_ connection: Connection) async throws {
+        try await write { database in
+            try database.execute(
+                sql: """
+                    INSERT INTO connection VALUES (:uid, :id, :settings, :client_secret, :password, :health, :health_reason, :health_since,
+                        :created_at, :updated_at, :revision)
+                    """, arguments: try connection.columns)
+        }
+    }
+
+    package func connection(id: String) async throws -> Connection? {
+        try await read { try Row.fetchOne($0, sql: "SELECT * FROM connection WHERE id = ?", arguments: [id]).map(Connection.init) }
+    }
+
+    package func connection(uid: UID) async throws -> Connection? {
+        try await read { try Row.fetchOne($0, sql: "SELECT * FROM connection WHERE uid = ?", arguments: [uid.text]).map(Connection.init) }
+    }
+
+    package func connections(after: String?, limit: Int) async throws -> [Connection] {
+        try await read {
+            try Row.fetchAll($0, sql: "SELECT * FROM connection WHERE id > ? ORDER BY id LIMIT ?", arguments: [after ?? "", limit]).map(Connection.init)
+        }
+    }
+
+    package func update(_ connection: Connection, expectedRevision: Int) async throws -> Bool {
+        try await write { database in
+            try database.execute(
+                sql: """
+                    UPDATE connection SET settings = ?, client_secret = ?, password = ?, health = ?, health_reason = ?, health_since = ?,
+                        updated_at = ?, revision = revision + 1
+                    WHERE uid = ? AND revision = ?
+                    """,
+                arguments: [
+                    try encode(connection.settings), connection.clientSecret?.data, connection.password?.data, connection.health.state.rawValue,
+                    connection.health.reason, connection.health.since.milliseconds, connection.updatedAt.milliseconds, connection.uid.text, expectedRevision,
+                ])
+            return database.changesCount == 1
+        }
+    }
+
+    package func setHealth(_ health: Connection.Health, connection: UID) async throws {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE connection SET health = ?, health_reason = ?, health_since = ? WHERE uid = ?",
+                arguments: [health.state.rawValue, health.reason, health.since.milliseconds, connection.text])
+        }
+    }
+
+    package func deleteConnection(_ uid: UID) async throws {
+        try await write { database in
+            try database.execute(sql: "DELETE FROM data_key WHERE scope = ?", arguments: [uid.text])
+            try database.execute(sql: "DELETE FROM connection WHERE uid = ?", arguments: [uid.text])
+        }
+        try await checkpoint()
+    }
+
+    // MARK: Keys, activity, data keys
+
+    private static let keyValues = ":id, :name, :hash, :role, :connections, :subjects, :requests_per_minute, :created_at, :expires_at, :last_used_at"
+
+    package func insert(_ key: APIKey) async throws {
+        try await write { try $0.execute(sql: "INSERT INTO api_key VALUES (\(Self.keyValues))", arguments: try key.columns) }
+    }
+
+    package func put(_ key: APIKey) async throws {
+        try await write { try $0.execute(sql: "INSERT OR REPLACE INTO api_key VALUES (\(Self.keyValues))", arguments: try key.columns) }
+    }
+
+    package func keys() async throws -> [APIKey] {
+        try await read { try Row.fetchAll($0, sql: "SELECT * FROM api_key ORDER BY created_at, id").map(APIKey.init) }
+    }
+
+    package func deleteKey(id: String) async throws -> Bool {
+        try await write { database in
+            try database.execute(sql: "DELETE FROM api_key WHERE id = ?", arguments: [id])
+            return database.changesCount == 1
+        }
+    }
+
+    package func append(_ activity: [Activity]) async throws {
+        try await write { database in
+            let statement = try database.cachedStatement(sql: "INSERT INTO activity VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            for entry in activity {
+                try statement.execute(arguments: [
+                    entry.uid.text, entry.at.milliseconds, entry.action, entry.connectionUID?.text, entry.connection, entry.subject, entry.key,
+                    entry.result, entry.count, entry.detail,
+                ])
+            }
+        }
+    }
+
+    package func activity(filter: ActivityFilter, before: UID?, limit: Int) async throws -> [Activity] {
+        try await read { database in
+            var conditions: [String] = []
+            var arguments = StatementArguments()
+            func require(_ condition: String, _ value: String?) {
+                guard let value else { return }
+                conditions.append(condition)
+                arguments += [value]
+            }
+            require("connection = ?", filter.connection)
+            require("connection_uid = ?", filter.connectionUID?.text)
+            require("subject = ?", filter.subject)
+            require("action = ?", filter.action)
+            require("uid < ?", before?.text)
+            let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
+            arguments += [limit]
+            return try Row.fetchAll(database, sql: "SELECT * FROM activity \(condition) ORDER BY uid DESC LIMIT ?", arguments: arguments).map(Activity.init)
+        }
+    }
+
+    package func dataKeys() async throws -> [DataKeyRecord] {
+        try await read { database in
+            try Row.fetchAll(database, sql: "SELECT * FROM data_key ORDER BY id").map {
+                DataKeyRecord(id: try $0.integer("id"), scope: try $0.text("scope"), masterKeyID: try $0.text("master_key_id"), wrapped: try $0.bytes("wrapped"))
+            }
+        }
+    }
+
+    package func insertDataKey(scope: String, masterKeyID: String, wrapped: [UInt8]) async throws -> Int {
+        try await write { database in
+            try database.execute(
+                sql: "INSERT INTO data_key (scope, master_key_id, wrapped) VALUES (?, ?, ?)", arguments: [scope, masterKeyID, Data(wrapped)])
+            return Int(database.lastInsertedRowID)
+        }
+    }
+
+    package func deleteDataKey(scope: String) async throws {
+        try await write { try $0.execute(sql: "DELETE FROM data_key WHERE scope = ?", arguments: [scope]) }
+        try await checkpoint()
+    }
+
+    package func meta(_ name: String) async throws -> [UInt8]? {
+        try await read { try Data.fetchOne($0, sql: "SELECT value FROM meta WHERE name = ?", arguments: [name]).map { Array($0) } }
+    }
+
+    package func setMeta(_ name: String, _ value: [UInt8]) async throws {
+        try await write { try $0.execute(sql: "INSERT OR REPLACE INTO meta VALUES (?, ?)", arguments: [name, Data(value)]) }
+    }
+
+    package func close() async throws {
+        do {
+            try pool.close()
+        } catch {
+            throw StoreError(error)
+        }
+    }
+}

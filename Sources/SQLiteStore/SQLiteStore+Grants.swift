@@ -1,0 +1,155 @@
+import GRDB
+package import Vault
+
+extension SQLiteStore {
+    package func grant(connection: UID, subject: String, slot: String) async throws -> Grant? {
+        try await read { database in
+            let statement = try database.cachedStatement(sql: #"SELECT * FROM "grant" WHERE connection_uid = ? AND subject = ? AND slot = ?"#)
+            return try Row.fetchOne(statement, arguments: [connection.text, subject, slot]).map(Grant.init)
+        }
+    }
+
+    package func grant(uid: UID) async throws -> Grant? {
+        try await read { try Row.fetchOne($0, sql: #"SELECT * FROM "grant" WHERE uid = ?"#, arguments: [uid.text]).map(Grant.init) }
+    }
+
+    package func put(_ grant: Grant, expectedGeneration: Int?) async throws -> Bool {
+        try await write { database in
+            if let expectedGeneration {
+                let sets = Grant.columnNames.filter { $0 != "uid" }.map { "\($0) = :\($0)" }.joined(separator: ", ")
+                var arguments = try grant.columns
+                arguments += ["expected": expectedGeneration]
+                let statement = try database.cachedStatement(sql: #"UPDATE "grant" SET \#(sets) WHERE uid = :uid AND token_generation = :expected"#)
+                try statement.execute(arguments: arguments)
+                guard database.changesCount == 1 else { return false }
+            } else {
+                let values = Grant.columnNames.map { ":" + $0 }.joined(separator: ", ")
+                do {
+                    try database.execute(
+                        sql: #"INSERT INTO "grant" (\#(Grant.columnNames.joined(separator: ", "))) VALUES (\#(values))"#, arguments: try grant.columns)
+                } catch let error as DatabaseError where error.extendedResultCode == .SQLITE_CONSTRAINT_UNIQUE || error.extendedResultCode == .SQLITE_CONSTRAINT_PRIMARYKEY {
+                    return false
+                }
+            }
+            try database.execute(sql: "DELETE FROM refresh_intent WHERE grant_uid = ?", arguments: [grant.uid.text])
+            return true
+        }
+    }
+
+    package func setState(_ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int) async throws -> Bool {
+        try await write { database in
+            try database.execute(
+                sql: #"UPDATE "grant" SET state = ?, state_reason = ?, state_since = ?, next_refresh_at = NULL WHERE uid = ? AND token_generation = ?"#,
+                arguments: [state.rawValue, reason, at.milliseconds, grant.text, expectedGeneration])
+            return database.changesCount == 1
+        }
+    }
+
+    package func grants(filter: GrantFilter, after: UID?, limit: Int) async throws -> [Grant] {
+        try await read { database in
+            var conditions: [String] = []
+            var arguments = StatementArguments()
+            func require(_ condition: String, _ value: (any DatabaseValueConvertible)?) {
+                guard let value else { return }
+                conditions.append(condition)
+                arguments += [value]
+            }
+            func requireOne(of values: [String]?, _ column: String) {
+                guard let values else { return }
+                conditions.append("\(column) IN (\(values.map { _ in "?" }.joined(separator: ", ")))")
+                arguments += StatementArguments(values)
+            }
+            require("connection_uid = ?", filter.connection?.text)
+            requireOne(of: filter.connections?.map(\.text), "connection_uid")
+            require("subject = ?", filter.subject)
+            requireOne(of: filter.subjects, "subject")
+            switch filter.state {
+            case "active": require("state = 'active' AND (expires_at IS NULL OR expires_at > ?)", filter.now.milliseconds)
+            case "expired": require("state = 'active' AND expires_at <= ?", filter.now.milliseconds)
+            case let state?: require("state = ?", state)
+            case nil: break
+            }
+            require("uid > ?", after?.text)
+            let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
+            arguments += [limit]
+            return try Row.fetchAll(database, sql: #"SELECT * FROM "grant" \#(condition) ORDER BY uid LIMIT ?"#, arguments: arguments).map(Grant.init)
+        }
+    }
+
+    package func touchGrants(_ lastUsed: [UID: Timestamp]) async throws {
+        try await write { database in
+            let statement = try database.cachedStatement(sql: #"UPDATE "grant" SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE uid = ?"#)
+            for (uid, at) in lastUsed { try statement.execute(arguments: [at.milliseconds, uid.text]) }
+        }
+    }
+
+    package func grantCounts(now: Timestamp) async throws -> [String: Int] {
+        try await read { database in
+            let rows = try Row.fetchAll(
+                database,
+                sql: #"""
+                    SELECT CASE WHEN state = 'active' AND expires_at <= ? THEN 'expired' ELSE state END AS shown, count(*) AS n
+                    FROM "grant" GROUP BY shown
+                    """#, arguments: [now.milliseconds])
+            return Dictionary(try rows.map { (try $0.text("shown"), try $0.integer("n")) }) { a, b in a + b }
+        }
+    }
+
+    // MARK: Refresh
+
+    package func beginRefresh(grant: UID, generation: Int, at: Timestamp) async throws -> Int? {
+        try await write { database in
+            let current = try Int.fetchOne(database, sql: #"SELECT token_generation FROM "grant" WHERE uid = ?"#, arguments: [grant.text])
+            guard current == generation else { return nil }
+            return try Int.fetchOne(
+                database,
+                sql: """
+                    INSERT INTO refresh_intent VALUES (?, ?, ?, 1)
+                    ON CONFLICT (grant_uid) DO UPDATE SET sent_at = excluded.sent_at, generation = excluded.generation,
+                        attempts = CASE WHEN generation = excluded.generation THEN attempts + 1 ELSE 1 END
+                    RETURNING attempts
+                    """, arguments: [grant.text, generation, at.milliseconds])
+        }
+    }
+
+    package func clearIntent(grant: UID, generation: Int) async throws {
+        try await write { try $0.execute(sql: "DELETE FROM refresh_intent WHERE grant_uid = ? AND generation = ?", arguments: [grant.text, generation]) }
+    }
+
+    package func intent(grant: UID) async throws -> RefreshIntent? {
+        try await read { database in
+            try Row.fetchOne(database, sql: "SELECT * FROM refresh_intent WHERE grant_uid = ?", arguments: [grant.text]).map {
+                RefreshIntent(
+                    grantUID: try $0.uid("grant_uid"), generation: try $0.integer("generation"), sentAt: try $0.time("sent_at"), attempts: try $0.integer("attempts"))
+            }
+        }
+    }
+
+    package func insert(_ orphan: OrphanToken) async throws {
+        try await write { database in
+            try database.execute(
+                sql: "INSERT INTO orphan_token VALUES (?, ?, ?, ?, ?, ?, ?)",
+                arguments: [
+                    orphan.uid.text, orphan.connectionUID.text, orphan.accessToken?.data, orphan.refreshToken?.data, orphan.createdAt.milliseconds,
+                    orphan.nextTryAt.milliseconds, orphan.tries,
+                ])
+        }
+    }
+
+    package func orphans(due: Timestamp, limit: Int) async throws -> [OrphanToken] {
+        try await read {
+            try Row.fetchAll($0, sql: "SELECT * FROM orphan_token WHERE next_try_at <= ? ORDER BY next_try_at LIMIT ?", arguments: [due.milliseconds, limit])
+                .map(OrphanToken.init)
+        }
+    }
+
+    package func updateOrphan(_ uid: UID, nextTryAt: Timestamp, tries: Int) async throws {
+        try await write {
+            try $0.execute(sql: "UPDATE orphan_token SET next_try_at = ?, tries = ? WHERE uid = ?", arguments: [nextTryAt.milliseconds, tries, uid.text])
+        }
+    }
+
+    package func deleteOrphan(_ uid: UID) async throws {
+        try await write { try $0.execute(sql: "DELETE FROM orphan_token WHERE uid = ?", arguments: [uid.text]) }
+    }
+}

@@ -1,0 +1,56 @@
+import Crypto
+import OAuth
+
+extension Keyring {
+    /// Master keys by id; the first one seals, all open.
+    package struct MasterKeys: Sendable {
+        struct Key: Sendable {
+            let id: String
+            let key: SymmetricKey
+        }
+        let keys: [Key]
+
+        var first: Key { keys[0] }
+        func find(_ id: String) -> Key? { keys.first { $0.id == id } }
+
+        /// `id:base64url of 32 bytes`, comma separated; white space around each is ignored.
+        /// - Throws: ``KeyringError/badMasterKeys(_:)`` naming the position, never the text.
+        package init(parsing text: String) throws(KeyringError) {
+            var keys: [Key] = []
+            for (index, entry) in text.split(separator: ",", omittingEmptySubsequences: false).enumerated() {
+                let place = "master key \(index + 1)"
+                let trimmed = String(entry).trimmingWhitespace()
+                let parts = trimmed.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                guard parts.count == 2 else { throw .badMasterKeys("\(place) is not id:base64url") }
+                let id = String(parts[0])
+                guard (1...64).contains(id.utf8.count), id.utf8.allSatisfy({ Self.isIDByte($0) }) else {
+                    throw .badMasterKeys("the id of \(place) must be 1 to 64 letters, digits, - or _")
+                }
+                guard let bytes = Base64URL.decode(String(parts[1])), bytes.count == 32 else {
+                    throw .badMasterKeys("\(place) must be 32 bytes in base64url (43 characters, no padding)")
+                }
+                guard !keys.contains(where: { $0.id == id }) else { throw .badMasterKeys("\(place) repeats an id") }
+                keys.append(Key(id: id, key: SymmetricKey(data: bytes)))
+            }
+            self.keys = keys
+        }
+
+        private static func isIDByte(_ byte: UInt8) -> Bool {
+            (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte) || byte == 0x2D || byte == 0x5F
+        }
+
+        /// A new single key with the id `k1`, as the text that ``init(parsing:)`` reads.
+        package static func generate() -> String {
+            "k1:" + SymmetricKey(size: .bits256).withUnsafeBytes { Base64URL.encode($0) }
+        }
+    }
+}
+
+extension String {
+    func trimmingWhitespace() -> String {
+        let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" || $0 == "\r\n" }
+        let start = drop(while: isSpace)
+        guard let end = start.lastIndex(where: { !isSpace($0) }) else { return "" }
+        return String(start[...end])
+    }
+}

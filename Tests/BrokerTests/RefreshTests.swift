@@ -1,0 +1,209 @@
+import OAuth
+import OAuthClient
+import SQLiteStore
+import Testing
+import Vault
+
+@testable import Broker
+
+@Suite struct RefreshTests {
+    private func expired() async throws -> Bench {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app", expiresIn: 0)
+        return bench
+    }
+
+    @Test func theNewestRefreshTokenIsAlwaysTheOneSent() async throws {  // SEC-59
+        let bench = try await expired()
+        for round in 1...20 {
+            bench.provider.set(rotates: round % 3 != 0)
+            _ = try await bench.token("app", .init(forceRefresh: true))
+        }
+        let sent = bench.provider.requests("refresh_token").compactMap { $0.form["refresh_token"] }
+        #expect(sent.count == 20)
+        // Rounds 3, 6, … answer without a new one: the one before is sent again.
+        #expect(sent[2] == "rt-2")
+        #expect(sent[3] == "rt-2")
+        #expect(sent[4] == "rt-4")
+    }
+
+    @Test(arguments: [#","refresh_token":null"#, #","refresh_token":"""#])
+    func aNullOrEmptyRefreshTokenKeepsTheOldOne(member: String) async throws {
+        let bench = try await expired()
+        bench.provider.script(.json(200, #"{"access_token":"new","token_type":"Bearer","expires_in":0"# + member + "}"))
+        _ = try await bench.token("app")
+        _ = try await bench.token("app")
+        #expect(bench.provider.requests("refresh_token").map { $0.form["refresh_token"] } == ["rt-0", "rt-0"])
+    }
+
+    @Test func invalidGrantEndsTheGrantAndIsAskedOnce() async throws {  // SEC-60
+        let bench = try await expired()
+        bench.provider.script(.json(400, #"{"error":"invalid_grant"}"#))
+        for _ in 0..<5 { #expect(await bench.code { _ = try await bench.token("app") } == .reauthorizationRequired) }
+        #expect(bench.provider.requests("refresh_token").count == 1)
+        let view = try await bench.grant("app")
+        #expect(view.state == "reauthorization_required")
+        #expect(view.grant.stateReason == "invalid_grant")
+    }
+
+    @Test(arguments: [(401, #"{"error":"invalid_client"}"#), (403, ""), (400, #"{"error":"unauthorized_client"}"#)])
+    func aRefusedClientBlamesTheConnectionAndLeavesTheGrant(status: Int, body: String) async throws {
+        let bench = try await expired()
+        bench.provider.script(.json(status, body))
+        #expect(await bench.code { _ = try await bench.token("app") } == .providerError)
+        #expect(await bench.code { _ = try await bench.token("app") } == .misconfigured)
+        #expect(bench.provider.requests("refresh_token").count == 1)
+        #expect(try await bench.grant("app").state == "expired")
+        // A changed connection is asked again.
+        let connection = try await bench.broker.connection(id: "app", for: bench.admin)
+        _ = try await bench.broker.updateConnection(
+            id: "app", settings: connection.settings, clientSecret: .set(ClientSecret("better")), password: .keep, keepGrants: false,
+            expectedRevision: nil, by: bench.admin)
+        #expect(try await bench.token("app").text == "at-1")
+    }
+
+    @Test func theOldTokenIsServedWhileItLivesWhenTheProviderIsDown() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app")
+        bench.time.advance(.seconds(3570))
+        bench.provider.script(.json(503, "<html>"), .json(503, "<html>"))
+        #expect(try await bench.token("app").text == "at-0")
+        bench.time.advance(.seconds(40))
+        #expect(await bench.code { _ = try await bench.token("app") } == .providerError)
+        bench.time.advance(.seconds(120))
+        #expect(try await bench.token("app").text == "at-1")
+    }
+
+    @Test func retryAfterIsHonoured() async throws {
+        let bench = try await expired()
+        bench.provider.script(
+            .fails(TransportError(.unreachable("connection refused"), mayHaveBeenSent: false)), .json(429, #"{"error":"slow_down"}"#))
+        #expect(await bench.code { _ = try await bench.token("app") } == .providerUnreachable)
+        #expect(await bench.code { _ = try await bench.token("app") } == .providerError)
+        // Two failures: a short wait without asking.
+        #expect(await bench.code { _ = try await bench.token("app") } == .providerError)
+        #expect(bench.provider.requests("refresh_token").count == 2)
+        bench.time.advance(.seconds(5))
+        #expect(try await bench.token("app").text == "at-1")
+    }
+
+    @Test func aLostAnswerIsAskedForOnceMoreAndARefusalThenSaysSo() async throws {
+        let bench = try await expired()
+        bench.provider.script(.losesAnswer)
+        #expect(await bench.code { _ = try await bench.token("app") } == .providerUnreachable)
+        bench.time.advance(.seconds(10))
+        #expect(await bench.code { _ = try await bench.token("app") } == .reauthorizationRequired)
+        #expect(try await bench.grant("app").grant.stateReason == "outcome_unknown")
+        #expect(bench.provider.requests("refresh_token").count == 2)
+    }
+
+    @Test func aLostAnswerIsNotAskedForAgainWhileTheAccessTokenServes() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app")
+        bench.time.advance(.seconds(3570))
+        bench.provider.script(.losesAnswer)
+        for _ in 0..<5 { #expect(try await bench.token("app").text == "at-0") }
+        #expect(bench.provider.requests("refresh_token").count == 1)
+    }
+
+    @Test func aSuccessThatCannotBeReadLeavesTheOutcomeUnknown() async throws {
+        let bench = try await expired()
+        bench.provider.script(.json(200, "<html>login</html>"))
+        #expect(await bench.code { _ = try await bench.token("app") } == .providerError)
+        let grant = try await bench.grant("app").grant
+        #expect(try await bench.store.intent(grant: grant.uid)?.generation == grant.tokenGeneration)
+        #expect(try await bench.token("app").text == "at-1")
+        #expect(try await bench.store.intent(grant: grant.uid) == nil)
+    }
+
+    @Test func anExpiredGrantWithoutRefreshTokenNeedsAPerson() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app", refresh: nil, expiresIn: 0)
+        #expect(await bench.code { _ = try await bench.token("app") } == .reauthorizationRequired)
+        #expect(try await bench.grant("app").grant.stateReason == "no_refresh_token")
+    }
+
+    @Test func storedCredentialsTakeTheRefreshTokensPlace() async throws {
+        let bench = try await Bench()
+        try await bench.connection("legacy", .password, password: "pw") { $0.oauth.username = "alice" }
+        #expect(try await bench.token("legacy").text == "at-1")
+        bench.provider.script(.json(400, #"{"error":"invalid_grant"}"#))
+        #expect(try await bench.token("legacy", .init(forceRefresh: true)).text == "at-2")
+        #expect(bench.provider.requests("password").count == 2)
+        #expect(bench.provider.requests("refresh_token").count == 1)
+    }
+
+    @Test func aRefusedStoredPasswordIsNotSentAgain() async throws {
+        let bench = try await Bench()
+        try await bench.connection("legacy", .password, password: "wrong") { $0.oauth.username = "alice" }
+        bench.provider.script(.json(400, #"{"error":"invalid_grant"}"#))
+        #expect(await bench.code { _ = try await bench.token("legacy") } == .providerError)
+        #expect(await bench.code { _ = try await bench.token("legacy") } == .misconfigured)
+        #expect(bench.provider.requests("password").count == 1)
+    }
+
+    @Test func aRevokedGrantServesNothingUntilItIsConnectedAgain() async throws {
+        let bench = try await Bench()
+        try await bench.connection("machine", .clientCredentials)
+        _ = try await bench.token("machine")
+        #expect(try await bench.broker.revoke(connectionID: "machine", subject: "", by: bench.admin) == .revoked)
+        #expect(bench.broker.cachedToken(connectionID: "machine", query: .init(), for: bench.admin) == nil)
+        #expect(await bench.code { _ = try await bench.token("machine") } == .notConnected)
+        let before = try await bench.grant("machine").grant.tokenGeneration
+        guard case .connected(let view) = try await bench.broker.connect(connectionID: "machine", options: .init(), by: bench.admin) else {
+            Issue.record("client credentials connect at once")
+            return
+        }
+        #expect(view.grant.tokenGeneration == before + 1)
+        #expect(try await bench.token("machine").generation == before + 1)
+    }
+
+    @Test func bothTokensAreRevokedTheRefreshTokenFirst() async throws {  // SEC-63
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app")
+        #expect(try await bench.broker.revoke(connectionID: "app", subject: "", by: bench.admin) == .revoked)
+        let revoked = bench.provider.seen.filter { $0.path == "/revoke" }.map { [$0.form["token"], $0.form["token_type_hint"]] }
+        #expect(revoked == [["rt-0", "refresh_token"], ["at-0", "access_token"]])
+    }
+
+    @Test(arguments: [(503, "", "pending"), (400, #"{"error":"unsupported_token_type"}"#, "unsupported"), (401, #"{"error":"invalid_client"}"#, "failed")])
+    func whatTheProviderSaysOfARevocationIsReported(status: Int, body: String, expected: String) async throws {  // SEC-64
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app", access: nil)
+        bench.provider.set(revocation: status, body)
+        #expect(try await bench.broker.revoke(connectionID: "app", subject: "", by: bench.admin).rawValue == expected)
+        #expect(try await bench.grant("app").state == "revoked")
+    }
+
+    @Test func tokensThatArriveForARevokedGrantAreRevokedToo() async throws {
+        let bench = try await expired()
+        bench.provider.set(delay: .milliseconds(150))
+        let refresh = Task { await bench.code { _ = try await bench.token("app") } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        _ = try await bench.broker.revoke(connectionID: "app", subject: "", by: bench.admin)
+        #expect(await refresh.value != nil)
+        #expect(try await bench.grant("app").state == "revoked")
+        for _ in 0..<100 where !bench.provider.seen.contains(where: { $0.form["token"] == "rt-1" }) { try await Task.sleep(for: .milliseconds(20)) }
+        #expect(bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "rt-1" })
+    }
+
+    @Test func anotherAccountsIDTokenInARefreshEndsTheGrant() async throws {  // SEC-47
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode) { $0.oauth.scopes = ["openid"] }
+        let trip = try await Trip(bench, "app")
+        bench.provider.set(members: try trip.idToken(subject: "alice", at: bench.time))
+        #expect(await trip.callback().error == nil)
+        #expect(try await bench.grant("app").grant.account == "alice")
+        bench.provider.set(members: try trip.idToken(subject: "mallory", at: bench.time))
+        #expect(await bench.code { _ = try await bench.token("app", .init(forceRefresh: true)) } == .reauthorizationRequired)
+        let grant = try await bench.grant("app").grant
+        #expect(grant.stateReason == "account_mismatch")
+        #expect(grant.tokenGeneration == 1)
+    }
+}
