@@ -75,8 +75,8 @@ package final class Broker: Sendable {
         }
     }
 
-    /// Background work until graceful shutdown: records uses, retries writes, revokes orphans, drops what expired.
-    /// Then waits for token requests already sent and writes what waits.
+    /// Background work until graceful shutdown or cancellation: records uses, retries writes, revokes orphans, drops
+    /// what expired.
     package func run() async throws {
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { await self.every(.seconds(1)) { await self.flushActivity() } }
@@ -84,6 +84,10 @@ package final class Broker: Sendable {
             group.addTask { await self.every(.seconds(15)) { await self.revokeOrphans() } }
             group.addTask { await self.every(.seconds(300)) { await self.sweep() } }
         }
+    }
+
+    /// After the last request: waits for token requests that were sent, and writes what waits.
+    package func finish() async {
         await renewals.waitUntilIdle()
         await writeUnwritten()
         await flushActivity(everything: true)

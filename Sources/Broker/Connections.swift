@@ -251,3 +251,16 @@ struct HostMove {
         }
     }
 }
+
+extension Broker {
+    package var now: Timestamp { clock.now() }
+
+    /// The ids of connections by uid, for showing.
+    package func connectionIDs(of uids: [UID]) async throws(Problem) -> [UID: String] {
+        try await asProblem {
+            var ids: [UID: String] = [:]
+            for uid in Set(uids) { ids[uid] = try await store.connection(uid: uid)?.id }
+            return ids
+        }
+    }
+}

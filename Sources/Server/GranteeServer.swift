@@ -1,41 +1,16 @@
 package import Broker
-package import Vault
-package import Egress
-package import OAuth
+import Egress
+import Foundation
+import HTTPTypes
+import Hummingbird
 package import Logging
-
-/// Everything `serve` was told, after flags, environment and defaults were merged and checked.
-package struct ServerConfiguration: Sendable {
-    package var dataDirectory: String
-    package var host: String
-    /// 0 = pick one.
-    package var port: Int
-    /// `nil` = `http://HOST:PORT` on loopback.
-    package var publicURL: String?
-    /// `nil` = `DATA_DIR/grantee.sqlite`.
-    package var databaseURL: String?
-    /// `nil` = made in the data directory.
-    package var masterKeys: String?
-    package var adminKey: String?
-    package var egressAllow: [Egress.CIDR]
-    package var outboundProxy: EndpointURL?
-    package var caFile: String?
-    package var trustedProxies: [Egress.CIDR]
-    package var forbidPasswordGrant: Bool
-    package var metricsPort: Int?
-    package init(dataDirectory: String = "./grantee-data", host: String = "127.0.0.1", port: Int = 8080) {
-        self.dataDirectory = dataDirectory; self.host = host; self.port = port
-        publicURL = nil; databaseURL = nil; masterKeys = nil; adminKey = nil; egressAllow = []; outboundProxy = nil; caFile = nil
-        trustedProxies = []; forbidPasswordGrant = false; metricsPort = nil
-    }
-}
-
-/// Why the server did not start: one clear sentence and, where there is one, what to do.
-package struct StartError: Error, Sendable {
-    package var message: String
-    package var hint: String?
-    package init(_ message: String, hint: String? = nil) { self.message = message; self.hint = hint }
-}
+import NIOCore
+import OAuth
+import OAuthClientAsyncHTTP
+import ServiceLifecycle
+import SQLiteStore
+import Synchronization
+import Vault
 
 /// One running server: what `serve`, `demo` and the tests start.
 package struct GranteeServer: Sendable {
@@ -44,11 +19,87 @@ package struct GranteeServer: Sendable {
         package var url: String
         package var publicURL: String
         package var adminKey: String
-        package init(url: String, publicURL: String, adminKey: String) { self.url = url; self.publicURL = publicURL; self.adminKey = adminKey }
+        /// The use cases, for a caller in the same process.
+        package var broker: Broker
     }
-    package init(configuration: ServerConfiguration, logger: Logger) { fatalError("stub") }
-    /// Opens the data directory (lock, keys, database), listens, writes `server.json`, calls `onListening` once, serves
-    /// until graceful shutdown or cancellation.
+
+    private let configuration: ServerConfiguration
+    private let logger: Logger
+
+    package init(configuration: ServerConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
+
+    /// Opens the data directory (lock, keys, database), listens, writes `server.json`, and serves until graceful
+    /// shutdown or cancellation. Then waits for token requests that were sent and writes what they gave.
+    /// - Parameter onListening: called once.
     /// - Throws: ``StartError``
-    package func run(onListening: @escaping @Sendable (Listening) async -> Void) async throws { fatalError("stub") }
+    package func run(onListening: @escaping @Sendable (Listening) async -> Void) async throws {
+        _ = MetricsRegistry.shared
+        try configuration.check()
+        let home = try Home(configuration)
+        let store = try home.openStore()
+        let keyring = try await home.openKeyring(store)
+        let pages = try Pages()
+        let gate = Gate()
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let (running, continuation) = AsyncStream<Int>.makeStream()
+                let host = configuration.host
+                group.addTask {
+                    defer { continuation.finish() }
+                    try await self.serve(gate, host: host, port: self.configuration.port) { continuation.yield($0) }
+                }
+                for await port in running {
+                    let publicURL = try configuration.publicEndpoint(port: port)
+                    // Our own listener is no target, even where loopback is allowed.
+                    let egress = Egress(
+                        policy: .init(
+                            allowed: configuration.egressAllow, ownOrigins: ["http://127.0.0.1:\(port)", publicURL.origin], proxy: configuration.outboundProxy))
+                    let broker = Broker(
+                        store: store, keyring: keyring, transport: try AsyncHTTPTransport(egress: egress, caFile: configuration.caFile), egress: egress, logger: logger,
+                        configuration: .init(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant))
+                    try await broker.start(adminKey: home.adminKey)
+                    let faces = Faces(broker: broker, pages: pages, publicURL: publicURL, isLoopback: configuration.isLoopback, logger: logger)
+                    gate.open(faces)
+                    group.addTask { try await broker.run() }
+                    if let metricsPort = configuration.metricsPort {
+                        group.addTask { try await self.serve(MetricsFace(broker: broker), host: host, port: metricsPort) { _ in } }
+                    }
+                    let url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+                    try home.directory.writeServerFile(url: url)
+                    await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: home.adminKey, broker: broker))
+                    break
+                }
+                // The first end, of whichever, ends all.
+                try await group.next()
+                group.cancelAll()
+                try await group.waitForAll()
+            }
+        } catch {
+            await close(gate, home, store)
+            throw StartError(any: error, configuration)
+        }
+        await close(gate, home, store)
+    }
+
+    private func close(_ gate: Gate, _ home: Home, _ store: SQLiteStore) async {
+        await gate.broker?.finish()
+        home.directory.removeServerFile()
+        do {
+            try await store.close()
+        } catch {
+            logger.warning("the database was not closed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func serve<Responder: HTTPResponder>(
+        _ responder: Responder, host: String, port: Int, onRunning: @escaping @Sendable (Int) async -> Void
+    ) async throws where Responder.Context == BasicRequestContext {
+        try await Application(
+            responder: responder, configuration: .init(address: .hostname(host, port: port), serverName: nil),
+            onServerRunning: { channel in await onRunning(channel.localAddress?.port ?? port) }, logger: logger
+        ).run()
+    }
 }

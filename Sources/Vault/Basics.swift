@@ -43,8 +43,43 @@ package struct Timestamp: Sendable, Hashable, Codable, Comparable {
         return Timestamp(milliseconds: a.milliseconds &+ seconds &* 1000 &+ attoseconds / 1_000_000_000_000_000)
     }
     package static func - (a: Timestamp, b: Timestamp) -> Duration { .milliseconds(a.milliseconds - b.milliseconds) }
-    /// RFC 3339 in UTC, whole seconds: `2026-01-02T03:04:05Z`.
-    package var rfc3339: String { Date(timeIntervalSince1970: Double(seconds)).formatted(.iso8601) }
+    /// RFC 3339 in UTC, whole seconds: `2026-01-02T03:04:05Z`. By arithmetic: it stands in every token answer.
+    package var rfc3339: String {
+        let total = seconds
+        let days = total >= 0 ? total / 86_400 : (total - 86_399) / 86_400
+        let (year, month, day) = Self.civil(days)
+        let second = total - days * 86_400
+        return String(unsafeUninitializedCapacity: 20) { buffer in
+            func put(_ value: Int, at position: Int, digits: Int) {
+                var rest = value
+                for offset in (0..<digits).reversed() {
+                    buffer[position + offset] = UInt8(ascii: "0") + UInt8(rest % 10)
+                    rest /= 10
+                }
+            }
+            put(min(max(year, 0), 9999), at: 0, digits: 4)
+            put(month, at: 5, digits: 2)
+            put(day, at: 8, digits: 2)
+            put(second / 3600, at: 11, digits: 2)
+            put(second / 60 % 60, at: 14, digits: 2)
+            put(second % 60, at: 17, digits: 2)
+            (buffer[4], buffer[7], buffer[10], buffer[13], buffer[16], buffer[19]) = (0x2D, 0x2D, 0x54, 0x3A, 0x3A, 0x5A)
+            return 20
+        }
+    }
+
+    /// The Gregorian date of a day counted from 1970-01-01.
+    private static func civil(_ days: Int) -> (year: Int, month: Int, day: Int) {
+        let shifted = days + 719_468
+        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shiftedMonth = (5 * dayOfYear + 2) / 153
+        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shiftedMonth + 2) / 5 + 1)
+    }
+
     /// RFC 3339, with or without a fraction; `nil` when it is none.
     package init?(rfc3339 text: String) {
         let plain = try? Date(text, strategy: .iso8601)

@@ -1,0 +1,103 @@
+import Broker
+import HTTPTypes
+import Hummingbird
+import Logging
+import OAuth
+import Vault
+
+/// The HTTP face: finds the route, lets the caller in, turns what is thrown into a problem.
+struct Faces: HTTPResponder {
+    typealias Context = BasicRequestContext
+
+    let broker: Broker
+    let pages: Pages
+    let publicURL: EndpointURL
+    /// Metrics need no key where only this machine can ask.
+    let isLoopback: Bool
+    let limiter = RateLimiter()
+    let logger: Logger
+    let routes: RouteTable
+
+    init(broker: Broker, pages: Pages, publicURL: EndpointURL, isLoopback: Bool, logger: Logger) {
+        self.broker = broker
+        self.pages = pages
+        self.publicURL = publicURL
+        self.isLoopback = isLoopback
+        self.logger = logger
+        routes = RouteTable(routes: Routes.all)
+    }
+
+    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+        guard request.head.authority?.isEmpty == false, let target = request.head.path, target.hasPrefix("/") else {
+            return Problem(.invalidRequest, "the request needs one Host and a path").outbound.response
+        }
+        let path = target.prefix { $0 != "?" }
+        switch routes.match(request.method, path) {
+        case .found(let route, let parameters):
+            let outbound = await answer(request, route, parameters)
+            route.meter.count(outbound.status.code)
+            logger.debug("answered", metadata: ["route": "\(route.pattern)", "method": "\(request.method)", "status": "\(outbound.status.code)"])
+            return outbound.response
+        case .otherMethods(let methods):
+            var outbound = Problem(.methodNotAllowed, "this path takes \(methods.map(\.rawValue).joined(separator: ", "))").outbound
+            outbound.fields[.allow] = methods.map(\.rawValue).joined(separator: ", ")
+            return outbound.response
+        case .none:
+            return Problem(.notFound, "there is nothing at this path", fix: "GET /openapi.json lists what there is").outbound.response
+        }
+    }
+
+    private func answer(_ request: Request, _ route: RouteTable.Route, _ parameters: [String: Substring]) async -> Outbound {
+        do {
+            var caller: Caller?
+            switch route.access {
+            case .anyone: break
+            case .key: caller = try admit(request)
+            case .browser: if let elsewhere = try misdirected(request) { return elsewhere }
+            }
+            return try await route.handler(Inbound(request: request, parameters: parameters, faces: self, knownCaller: caller))
+        } catch let problem as Problem {
+            return route.access == .browser ? pages.problem(problem) : problem.outbound
+        } catch {
+            let reference = Entropy.system.token(bytes: 9)
+            logger.error("internal error", metadata: ["reference": "\(reference)", "route": "\(route.pattern)", "error": "\(type(of: error))"])
+            let problem = Problem(.internal, "something went wrong here; the log has the details under \(reference)")
+            return route.access == .browser ? pages.problem(problem) : problem.outbound
+        }
+    }
+
+    /// The key's caller, within its rate.
+    func admit(_ request: Request) throws(Problem) -> Caller {
+        // No page of another site may use a key that a browser holds. SEC-94.
+        if request.headers[.secFetchSite] == "cross-site" {
+            throw Problem(.forbidden, "requests from pages of other sites are refused", fix: "call the API from a server")
+        }
+        guard let field = request.headers[.authorization] else {
+            throw Problem(.unauthenticated, "an API key is required", fix: "send Authorization: Bearer API_KEY")
+        }
+        guard field.utf8.count > 7, field.prefix(7).lowercased() == "bearer ", let caller = broker.authenticate(String(field.dropFirst(7))) else {
+            throw Problem(.unauthenticated, "the API key is not known, or has expired", fix: "send Authorization: Bearer API_KEY with a valid key")
+        }
+        if let limit = caller.key.requestsPerMinute, let wait = limiter.wait(caller.key.id, limit: limit) {
+            throw Problem(.rateLimited, "the key allows \(limit) requests per minute", fix: "wait, or use a key with a higher limit", retryAfter: wait)
+        }
+        return caller
+    }
+
+    /// Pages live at the public URL alone: its loopback aliases redirect there, every other host is refused. SEC-108.
+    private func misdirected(_ request: Request) throws(Problem) -> Outbound? {
+        let authority = request.head.authority?.lowercased() ?? ""
+        if authority == publicURL.authority { return nil }
+        if publicURL.isLoopback, let asked = try? EndpointURL("\(publicURL.scheme.rawValue)://\(authority)"), asked.isLoopback,
+            asked.effectivePort == publicURL.effectivePort
+        {
+            guard request.method == .get || request.method == .head else { throw Problem(.misdirectedRequest, "this page lives at \(publicURL.origin)") }
+            var outbound = Outbound(.found)
+            outbound.fields[.location] = publicURL.origin + (request.head.path ?? "/")
+            outbound.fields[.cacheControl] = "no-store"
+            outbound.fields[.referrerPolicy] = "no-referrer"
+            return outbound
+        }
+        throw Problem(.misdirectedRequest, "this server is not at that host")
+    }
+}

@@ -1,0 +1,46 @@
+import OAuth
+import SQLiteStore
+import Vault
+
+/// What a server keeps on disk: the locked data directory, its keys, the database.
+struct Home: Sendable {
+    let directory: DataDirectory
+    let adminKey: String
+    private let masterKeys: Keyring.MasterKeys
+    private let databasePath: String
+
+    /// - Throws: ``StartError``. A wrong start changes nothing.
+    init(_ configuration: ServerConfiguration) throws(StartError) {
+        do {
+            directory = try DataDirectory(path: configuration.dataDirectory)
+            databasePath = configuration.databasePath ?? directory.databasePath
+            masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? directory.masterKeys())
+            adminKey = try configuration.adminKey ?? directory.adminKey { "gk_admin_" + Entropy.system.token(bytes: 32) }
+        } catch {
+            throw StartError(any: error, configuration)
+        }
+        guard adminKey.utf8.count >= 32 else {
+            throw StartError("the admin API key in \(directory.path)/admin.key is shorter than 32 characters", hint: "remove the file to have a new one made")
+        }
+    }
+
+    func openStore() throws(StartError) -> SQLiteStore {
+        do {
+            return try SQLiteStore(path: databasePath)
+        } catch {
+            throw (error as? StoreError).map(StartError.init(store:)) ?? StartError("the database cannot be opened")
+        }
+    }
+
+    func openKeyring(_ store: SQLiteStore) async throws(StartError) -> Keyring {
+        do {
+            return try await Keyring(masterKeys: masterKeys, store: store)
+        } catch let error as KeyringError {
+            throw StartError(keyring: error)
+        } catch let error as StoreError {
+            throw StartError(store: error)
+        } catch {
+            throw StartError("the database cannot be read")
+        }
+    }
+}

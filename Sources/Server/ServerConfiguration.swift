@@ -1,0 +1,64 @@
+package import Egress
+import Foundation
+package import OAuth
+
+/// Everything `serve` was told, after flags, environment and defaults were merged.
+package struct ServerConfiguration: Sendable {
+    package var dataDirectory: String
+    package var host: String
+    /// 0 = pick one.
+    package var port: Int
+    /// `nil` = `http://HOST:PORT` on loopback.
+    package var publicURL: String?
+    /// `nil` = `sqlite:DATA_DIR/grantee.sqlite`.
+    package var databaseURL: String?
+    /// `nil` = made in the data directory.
+    package var masterKeys: String?
+    /// `nil` = made in the data directory.
+    package var adminKey: String?
+    package var egressAllow: [Egress.CIDR] = []
+    package var outboundProxy: EndpointURL?
+    package var caFile: String?
+    package var trustedProxies: [Egress.CIDR] = []
+    package var forbidPasswordGrant = false
+    package var metricsPort: Int?
+
+    package init(dataDirectory: String = "./grantee-data", host: String = "127.0.0.1", port: Int = 8080) {
+        self.dataDirectory = dataDirectory
+        self.host = host
+        self.port = port
+    }
+
+    var isLoopback: Bool { (try? EndpointURL("http://\(host.contains(":") ? "[\(host)]" : host)"))?.isLoopback ?? false }
+
+    /// - Throws: ``StartError`` naming the setting.
+    func check() throws(StartError) {
+        if let adminKey, adminKey.utf8.count < 32 || !adminKey.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
+            throw StartError("the admin API key must be at least 32 visible ASCII characters", hint: "set GRANTEE_ADMIN_KEY to a longer one, or leave it out to have one made")
+        }
+        if publicURL == nil, !isLoopback {
+            throw StartError("--public-url is required when --host is not a loopback address", hint: "name the https URL that browsers reach this server at")
+        }
+        if let databaseURL, !databaseURL.hasPrefix("sqlite:") {
+            throw StartError("--database-url must be sqlite:PATH", hint: "PostgreSQL is not supported by this version")
+        }
+        _ = try publicEndpoint(port: port == 0 ? 8080 : port)
+    }
+
+    /// Where browsers reach the server; https, or http on a loopback address.
+    func publicEndpoint(port: Int) throws(StartError) -> EndpointURL {
+        let text = publicURL ?? "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+        do {
+            let url = try EndpointURL(text)
+            guard url.scheme == .https || url.isLoopback else { throw StartError("--public-url must be https, or http on a loopback address") }
+            guard url.path == "/", url.query == nil else { throw StartError("--public-url must be an origin: scheme://host[:port], without a path") }
+            return url
+        } catch let error as StartError {
+            throw error
+        } catch {
+            throw StartError("--public-url is not usable: \((error as? EndpointURLError)?.description ?? "")")
+        }
+    }
+
+    var databasePath: String? { databaseURL.map { String($0.dropFirst("sqlite:".count)) } }
+}

@@ -1,0 +1,54 @@
+import Broker
+import Foundation
+import NIOCore
+import OAuthClientAsyncHTTP
+import SQLiteStore
+import Vault
+
+/// Why the server did not start: one clear sentence and, where there is one, what to do.
+package struct StartError: Error, Sendable, Hashable {
+    package var message: String
+    package var hint: String?
+
+    package init(_ message: String, hint: String? = nil) {
+        self.message = message
+        self.hint = hint
+    }
+
+    /// Whatever stopped a start, or a server, in words.
+    init(any error: any Error, _ configuration: ServerConfiguration) {
+        switch error {
+        case let error as StartError: self = error
+        case let error as DataDirectoryError: self.init(error.message, hint: error.hint)
+        case let error as StoreError: self.init(store: error)
+        case let error as KeyringError: self.init(keyring: error)
+        case let error as Problem: self.init(error.detail, hint: error.fix)
+        case let error as TrustError: self.init("--ca-file: \(error.description)")
+        case let error as IOError where error.errnoCode == EADDRINUSE:
+            self.init("port \(configuration.port) on \(configuration.host) is in use", hint: "choose another with --port, or 0 to have one picked")
+        case let error as IOError where error.errnoCode == EACCES || error.errnoCode == EADDRNOTAVAIL:
+            self.init("cannot listen on \(configuration.host) port \(configuration.port)", hint: "check --host and --port")
+        case is IOError: self.init("cannot listen on \(configuration.host) port \(configuration.port)")
+        default: self.init("the server stopped: \(type(of: error))")
+        }
+    }
+
+    init(store error: StoreError) {
+        switch error {
+        case .conflict: self.init("the database was changed by another program while the server started", hint: "start again")
+        case .unavailable(let reason): self.init(reason, hint: "check the database's disk, owner and mode")
+        case .damaged(let reason): self.init(reason, hint: "restore it from a backup, or start with another --data-dir")
+        case .newerSchema(let name): self.init("the database was written by a newer version (\(name))", hint: "start that version")
+        case .locked: self.init("another server uses the data directory", hint: "stop it first, or start this one with another --data-dir")
+        }
+    }
+
+    init(keyring error: KeyringError) {
+        switch error {
+        case .badMasterKeys(let reason): self.init("the master keys are not usable: \(reason)", hint: "id:base64url of 32 bytes, comma separated")
+        case .wrongMasterKey(let id):
+            self.init("the database was sealed with another master key than the one given (its id is \(id))", hint: "give the key that was used before; nothing was changed")
+        case .damaged, .noDataKey: self.init("the keys in the database are damaged", hint: "restore it from a backup")
+        }
+    }
+}

@@ -1,0 +1,107 @@
+import AsyncHTTPClient
+import Foundation
+import HTTPTypes
+import NIOCore
+import NIOHTTP1
+import OAuth
+
+/// The REST API as the commands use it.
+struct APIClient {
+    let base: String
+    private let key: String
+    private static let longestAnswer = 32 << 20
+    /// Follows no redirect: one could carry the key to another host.
+    private static let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: .init(redirectConfiguration: .disallow))
+
+    init(base: String, key: String) {
+        self.base = base
+        self.key = key
+    }
+
+    /// A path below `/v1`, each part encoded as one segment.
+    static func path(_ parts: String...) -> String {
+        "/v1/" + parts.map { Form.encode($0).replacing("+", with: "%20") }.joined(separator: "/")
+    }
+
+    /// - Returns: the answer's JSON; null when there is none.
+    /// - Throws: ``Failure``, from the problem that the server answered.
+    func send(
+        _ method: HTTPRequest.Method, _ path: String, query: [(String, String?)] = [], body: JSONValue? = nil, ifMatch: String? = nil
+    ) async throws -> JSONValue {
+        try await exchange(method, path, query: query, body: body, ifMatch: ifMatch).value
+    }
+
+    func exchange(
+        _ method: HTTPRequest.Method, _ path: String, query: [(String, String?)] = [], body: JSONValue? = nil, ifMatch: String? = nil
+    ) async throws -> (value: JSONValue, eTag: String?) {
+        let pairs = query.compactMap { name, value in value.map { (name, $0) } }
+        var request = HTTPClientRequest(url: base + path + (pairs.isEmpty ? "" : "?" + Form.serialize(pairs)))
+        request.method = .init(rawValue: method.rawValue)
+        request.headers.add(name: "Authorization", value: "Bearer \(key)")
+        request.headers.add(name: "User-Agent", value: "grantee-cli/0.1")
+        if let ifMatch { request.headers.add(name: "If-Match", value: ifMatch) }
+        if let body {
+            request.headers.add(name: "Content-Type", value: "application/json")
+            request.body = .bytes(body.serialized())
+        }
+        let response: HTTPClientResponse
+        let bytes: ByteBuffer
+        do {
+            response = try await Self.client.execute(request, timeout: .seconds(60))
+            bytes = try await response.body.collect(upTo: Self.longestAnswer)
+        } catch {
+            throw Failure("no server answers at \(base)", hint: "start one with `grantee serve`, or set GRANTEE_URL")
+        }
+        let value: JSONValue
+        if bytes.readableBytes == 0 {
+            value = .null
+        } else if let parsed = try? JSONValue(parsing: bytes.readableBytesView) {
+            value = parsed
+        } else {
+            throw Failure("what answers at \(base) is not a Grantee server (status \(response.status.code))", hint: "check GRANTEE_URL")
+        }
+        guard (200..<300).contains(response.status.code) else { throw Self.failure(value, status: Int(response.status.code), base: base) }
+        return (value, response.headers.first(name: "ETag"))
+    }
+
+    /// All pages, or as many items as were asked for.
+    func list(_ path: String, query: [(String, String?)] = [], limit: Int? = nil) async throws -> [JSONValue] {
+        var items: [JSONValue] = []
+        var after: String?
+        repeat {
+            let size = min(200, (limit ?? .max) - items.count)
+            let page = try await send(.get, path, query: query + [("limit", String(size)), ("after", after)])
+            guard let found = page["items"]?.array else { throw Failure("the server's answer has no items", hint: "check GRANTEE_URL") }
+            items += found
+            after = page["next"]?.string
+        } while after != nil && items.count < limit ?? .max
+        return items
+    }
+
+    private static func failure(_ problem: JSONValue, status: Int, base: String) -> Failure {
+        guard let code = problem["code"]?.string, let detail = problem["detail"]?.string else {
+            return Failure("the server at \(base) answered with status \(status)")
+        }
+        var details = (problem["errors"]?.array ?? []).compactMap { error in
+            error["pointer"]?.string.flatMap { pointer in error["detail"]?.string.map { "\(pointer.isEmpty ? "body" : pointer) \($0)" } }
+        }
+        if let provider = problem["provider"], let said = provider["error_description"]?.string { details.append("the provider says: \(said)") }
+        let exitCode: Int32
+        switch code {
+        case "not_found": exitCode = Failure.notFound
+        case "not_connected", "reauthorization_required": exitCode = Failure.notConnected
+        default: exitCode = Failure.failed
+        }
+        return Failure("\(detail) (\(code))", details: details, hint: hint(code, problem["fix"]?.string), exitCode: exitCode)
+    }
+
+    /// The server's fix; where it names a request of the API, a person at a terminal is told the command.
+    private static func hint(_ code: String, _ fix: String?) -> String? {
+        switch code {
+        case "unauthenticated": return "set GRANTEE_API_KEY to a valid key of this server"
+        case "not_connected", "reauthorization_required":
+            return fix.flatMap { $0.firstMatch(of: /`(?<command>grantee connect [^`]+)`/).map { "connect with `\($0.command)`" } } ?? fix
+        default: return fix
+        }
+    }
+}

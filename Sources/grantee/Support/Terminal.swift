@@ -1,0 +1,88 @@
+import Foundation
+
+/// One of the two output streams, and what it can show.
+struct Terminal {
+    static let output = Terminal(descriptor: STDOUT_FILENO)
+    static let errors = Terminal(descriptor: STDERR_FILENO)
+
+    let descriptor: Int32
+
+    var isTerminal: Bool { isatty(descriptor) == 1 }
+
+    enum Style: String {
+        case bold = "1"
+        case red = "31"
+        case green = "32"
+        case yellow = "33"
+        case dim = "2"
+    }
+
+    func styled(_ text: String, _ style: Style, when isOn: Bool) -> String {
+        isOn && ProcessInfo.processInfo.environment["NO_COLOR"] == nil ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
+    }
+
+    /// To standard output, with a line break unless it ends with one.
+    static func write(_ text: String) {
+        FileHandle.standardOutput.write(Data((text.hasSuffix("\n") ? text : text + "\n").utf8))
+    }
+
+    /// To standard error: what is for the person beside the output.
+    static func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+
+    /// Without anything that could move the cursor or start an escape sequence: a provider's text may be in it.
+    static func inert(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.filter { scalar in
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator: scalar == "\n"
+            default: true
+            }
+        }))
+    }
+
+    /// Asks on the terminal, without echo where the answer is a secret.
+    /// - Throws: ``Failure`` (usage) when there is no terminal to ask at.
+    static func ask(_ prompt: String, secret: Bool, otherwise hint: String) throws -> String {
+        guard isatty(STDIN_FILENO) == 1 else { throw Failure("\(prompt) is needed", hint: hint, exitCode: Failure.usage) }
+        FileHandle.standardError.write(Data("\(prompt): ".utf8))
+        var before = termios()
+        tcgetattr(STDIN_FILENO, &before)
+        if secret {
+            var silent = before
+            silent.c_lflag &= ~tcflag_t(ECHO)
+            tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)
+        }
+        defer {
+            if secret {
+                tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
+                FileHandle.standardError.write(Data("\n".utf8))
+            }
+        }
+        guard let line = readLine(), !line.isEmpty else { throw Failure("\(prompt) was not given", hint: hint, exitCode: Failure.usage) }
+        return line
+    }
+
+    /// Asks for a plain yes. Without a terminal the answer is no.
+    static func confirms(_ question: String) -> Bool {
+        guard isatty(STDIN_FILENO) == 1 else { return false }
+        FileHandle.standardError.write(Data("\(question) [y/N] ".utf8))
+        return ["y", "yes"].contains(readLine()?.lowercased())
+    }
+
+    /// Opens the person's browser, without a shell. `false` where there is none.
+    static func openBrowser(_ url: String) -> Bool {
+        #if os(macOS)
+            let program = "/usr/bin/open"
+        #else
+            let program = "/usr/bin/xdg-open"
+            guard ProcessInfo.processInfo.environment["DISPLAY"] != nil || ProcessInfo.processInfo.environment["WAYLAND_DISPLAY"] != nil else { return false }
+        #endif
+        guard FileManager.default.isExecutableFile(atPath: program) else { return false }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = [url]
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        do { try process.run() } catch { return false }
+        return true
+    }
+}
