@@ -106,6 +106,22 @@ let package = Package(
                 product("UnixSignals", "swift-service-lifecycle"),
             ],
             swiftSettings: settings),
+        // What the token route is measured against; in no product.
+        .executableTarget(
+            name: "BareRoute",
+            dependencies: [product("Hummingbird", "hummingbird"), product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio")],
+            path: "Benchmarks/BareRoute",
+            swiftSettings: settings),
+        // What tests share; in no product.
+        .target(
+            name: "TestSupport",
+            dependencies: [
+                "Server", "Broker", "RehearsalProvider", "OAuth", "Egress", product("AsyncHTTPClient", "async-http-client"),
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
+                product("NIOHTTP1", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            path: "Tests/TestSupport",
+            swiftSettings: settings),
         .testTarget(name: "OAuthTests", dependencies: ["OAuth", product("HTTPTypes", "swift-http-types")], swiftSettings: settings),
         .testTarget(
             name: "OAuthClientTests",
@@ -134,25 +150,23 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "Server", "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress",
-                "RehearsalProvider", product("AsyncHTTPClient", "async-http-client"), product("HTTPTypes", "swift-http-types"),
-                product("Hummingbird", "hummingbird"), product("HummingbirdTesting", "hummingbird"),
-                product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
-                product("ServiceLifecycle", "swift-service-lifecycle"),
+                "TestSupport", "Server", "Broker", "Vault", "OAuth", "RehearsalProvider", product("HTTPTypes", "swift-http-types"),
+                product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(
             name: "CLITests",
-            dependencies: ["grantee", "Server", "OAuth", product("ArgumentParser", "swift-argument-parser")],
+            dependencies: ["TestSupport", "grantee", "Server", "RehearsalProvider", "OAuth", product("HTTPTypes", "swift-http-types")],
             exclude: ["Scripts"],
             swiftSettings: settings),
         .testTarget(
+            name: "PeerTests",
+            dependencies: ["TestSupport", "Server", "RehearsalProvider", "OAuth", product("HTTPTypes", "swift-http-types")],
+            exclude: ["Servers"],
+            swiftSettings: settings),
+        .testTarget(
             name: "RehearsalProviderTests",
-            dependencies: [
-                "RehearsalProvider", "OAuth", product("AsyncHTTPClient", "async-http-client"),
-                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
-                product("ServiceLifecycle", "swift-service-lifecycle"),
-            ],
+            dependencies: ["TestSupport", "RehearsalProvider", "OAuth", product("HTTPTypes", "swift-http-types")],
             swiftSettings: settings),
     ]
 )

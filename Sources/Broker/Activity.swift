@@ -1,6 +1,6 @@
 import Logging
-package import Vault
 import Synchronization
+package import Vault
 
 /// Uses on their way to the store: counted in memory, written each second.
 ///
@@ -22,7 +22,8 @@ final class ActivityLog: Sendable {
         var reads: [Read: Int] = [:]
         /// Reads whose first row of the minute is written: the rest follows when the minute is over.
         var begun: Set<Read> = []
-        var lastUsed: [GrantKey: Timestamp] = [:]
+        /// By grant; written together with the reads.
+        var lastUsed: [UID: Timestamp] = [:]
         var failing = false
     }
     private let state = Mutex(State())
@@ -34,11 +35,11 @@ final class ActivityLog: Sendable {
         state.withLock { $0.entries.append(activity) }
     }
 
-    func countRead(_ read: Read, at now: Timestamp) -> Bool {
+    func countRead(_ read: Read, grant: UID, at now: Timestamp) -> Bool {
         state.withLock { state in
             if state.failing || state.entries.count + state.reads.count >= Self.capacity { return false }
             state.reads[read, default: 0] += 1
-            state.lastUsed[GrantKey(connectionUID: read.connectionUID, subject: read.subject)] = now
+            state.lastUsed[grant] = now
             return true
         }
     }
@@ -46,7 +47,7 @@ final class ActivityLog: Sendable {
     struct Batch {
         var entries: [Activity]
         var reads: [Read: Int]
-        var lastUsed: [GrantKey: Timestamp]
+        var lastUsed: [UID: Timestamp]
     }
 
     /// What is to be written now: all entries, the first reads of each minute at once, the rest when it is over.
@@ -58,9 +59,12 @@ final class ActivityLog: Sendable {
                 state.begun.insert(read)
             }
             state.begun = state.begun.filter { $0.minute >= minute }
-            let batch = Batch(entries: state.entries, reads: due, lastUsed: state.lastUsed)
+            var batch = Batch(entries: state.entries, reads: due, lastUsed: [:])
             state.entries = []
-            state.lastUsed = [:]
+            if !due.isEmpty || everything {
+                batch.lastUsed = state.lastUsed
+                state.lastUsed = [:]
+            }
             return batch
         }
     }
@@ -89,8 +93,13 @@ extension Broker {
                 subject: subject == "" ? nil : subject, key: caller?.key.id, result: result, detail: detail))
     }
 
+    /// Writes what waits; one write at a time, so that what was noted before this call is in the store after it.
     /// - Parameter everything: also what would wait for its minute to end.
     func flushActivity(everything: Bool = false) async {
+        await activityWrites.inTurn { [self] in await writeActivity(everything: everything) }
+    }
+
+    private func writeActivity(everything: Bool) async {
         let now = clock.now()
         let batch = activityLog.take(minute: now.milliseconds / 60_000, everything: everything)
         guard !batch.entries.isEmpty || !batch.reads.isEmpty || !activityLog.isAccepting else { return }
@@ -109,21 +118,17 @@ extension Broker {
             return
         }
         do {
-            var byGrant: [UID: Timestamp] = [:]
-            for (key, at) in batch.lastUsed {
-                if let grant = try await store.grant(connection: key.connectionUID, subject: key.subject, slot: "") { byGrant[grant.uid] = at }
-            }
-            if !byGrant.isEmpty { try await store.touchGrants(byGrant) }
+            if !batch.lastUsed.isEmpty { try await store.touchGrants(batch.lastUsed) }
         } catch {
             logger.warning("last use of grants was not recorded", metadata: ["error": "\(error)"])
         }
     }
 
-    /// Newest first. A limited key sees its own connections and subjects only.
+    /// Newest first.
     package func activity(
         connection id: String?, subject: String?, before: UID?, limit: Int, for caller: Caller
     ) async throws(Problem) -> [Activity] {
-        try caller.requireAdmin()
+        try caller.requireUnboundAdmin()
         await flushActivity(everything: true)
         return try await asProblem {
             try await store.activity(filter: ActivityFilter(connection: id, subject: subject), before: before, limit: limit)

@@ -36,7 +36,9 @@ package final class Broker: Sendable {
     let connectionCache = ConnectionCache()
     let tokenCache: TokenCache
     let activityLog: ActivityLog
+    let activityWrites = Turns()
     let renewals = Renewals()
+    let exchanges = InFlight()
     let backOff = BackOff()
     let unwritten = UnwrittenTokens()
     let metadataCache = MetadataCache()
@@ -89,6 +91,7 @@ package final class Broker: Sendable {
     /// After the last request: waits for token requests that were sent, and writes what waits.
     package func finish() async {
         await renewals.waitUntilIdle()
+        await exchanges.waitUntilIdle()
         await writeUnwritten()
         await flushActivity(everything: true)
     }

@@ -188,7 +188,9 @@ extension CallbackError {
         case .malformed: "invalid_request"
         case .denied(let code, _):
             !code.isEmpty && code.utf8.count <= 64
-                && code.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0) || $0 == 0x5F || $0 == 0x2D || $0 == 0x2E }
+                && code.utf8.allSatisfy {
+                    (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0) || $0 == 0x5F || $0 == 0x2D || $0 == 0x2E
+                }
                 ? code : "unknown_error"
         }
     }

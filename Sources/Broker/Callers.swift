@@ -21,8 +21,16 @@ extension Caller {
         }
     }
 
+    /// For what concerns every connection: an admin key that is bound to some may not make itself an unbound one.
+    func requireUnboundAdmin() throws(Problem) {
+        try requireAdmin()
+        guard key.connections == nil, key.subjects == nil else {
+            throw Problem(.forbidden, "this key is bound to connections or subjects; this concerns all of them", fix: "use an admin key without limits")
+        }
+    }
+
     /// Agents never see a token, a grant or a session here: MCP and the gateway are their faces.
-    func requireUse() throws(Problem) {
+    package func requireUse() throws(Problem) {
         guard key.role != .agent else {
             throw Problem(.forbidden, "this key's role is agent; this needs use or admin", fix: "use an API key with the role use")
         }

@@ -106,7 +106,7 @@ extension Broker {
             if options.subject.isEmpty { wrong("/subject", "is required with completion application") }
             if options.returnURL == nil { wrong("/return_url", "is required with completion application") }
         }
-        guard errors.isEmpty else { throw Problem(.invalidRequest, "connecting cannot begin as asked", fix: errors.first?.detail, errors: errors) }
+        guard errors.isEmpty else { throw Problem(.invalidRequest, "connecting cannot begin as asked", errors: errors) }
     }
 
     private func makeLink(_ connection: Connection, options: ConnectOptions, by caller: Caller) async throws(Problem) -> ConnectOutcome {
@@ -300,6 +300,8 @@ extension Broker {
 }
 
 extension Problem {
-    /// For a person on a page: what happened and what to do, at most a few hundred characters.
-    var shown: String { [detail, fix].compactMap(\.self).joined(separator: ". ") }
+    /// For a person on a page: what happened and what to do, in sentences.
+    var shown: String {
+        [detail, fix].compactMap(\.self).map { $0.prefix(1).uppercased() + $0.dropFirst() + "." }.joined(separator: " ")
+    }
 }

@@ -29,7 +29,7 @@ struct ConnectionRules {
             settings, hasClientSecret: hasClientSecret, hasPassword: hasPassword, egress: egress, forbidPasswordGrant: forbidPasswordGrant)
         rules.judge()
         if !rules.errors.isEmpty {
-            throw Problem(.invalidRequest, "the connection cannot be saved as it is", fix: rules.errors.first?.detail, errors: rules.errors)
+            throw Problem(.invalidRequest, "the connection cannot be saved as it is", errors: rules.errors)
         }
         if let first = rules.blocked.first {
             throw Problem(
@@ -261,6 +261,6 @@ struct ConnectionRules {
 }
 
 /// One reference token of an RFC 6901 pointer.
-func pointerToken(_ text: String) -> String {
+package func pointerToken(_ text: String) -> String {
     text.replacing("~", with: "~0").replacing("/", with: "~1")
 }

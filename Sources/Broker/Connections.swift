@@ -25,10 +25,12 @@ extension Broker {
     package func connection(id: String, for caller: Caller) async throws(Problem) -> Connection {
         try caller.requireUse()
         guard let connection = try await findConnection(id) else { throw Self.noConnection(id) }
-        guard caller.covers(connection: connection.uid) else {
-            throw Problem(.forbidden, "this key does not cover the connection \(id)", fix: "use a key that covers it")
-        }
+        guard caller.covers(connection: connection.uid) else { throw Self.notCovered(id) }
         return connection
+    }
+
+    static func notCovered(_ id: String) -> Problem {
+        Problem(.forbidden, "this key does not cover the connection \(id)", fix: "use a key that covers it")
     }
 
     static func noConnection(_ id: String) -> Problem {
@@ -57,7 +59,7 @@ extension Broker {
     package func addConnection(
         id: String, settings: ConnectionSettings, clientSecret: ClientSecret?, password: Password?, by caller: Caller
     ) async throws(Problem) -> Connection {
-        try caller.requireAdmin()
+        try caller.requireUnboundAdmin()
         try ConnectionRules.check(
             settings, hasClientSecret: clientSecret != nil, hasPassword: password != nil, egress: egress,
             forbidPasswordGrant: configuration.forbidPasswordGrant)
@@ -99,14 +101,18 @@ extension Broker {
 
     /// - Parameters:
     ///   - keepGrants: grants stay usable though a URL moved to another host.
-    ///   - expectedRevision: from `If-Match`; `precondition_failed` when somebody else was first.
+    ///   - expectedRevision: what the change was made from (`nil` = whatever is there); `precondition_failed` when somebody else was first.
     package func updateConnection(
         id: String, settings: ConnectionSettings, clientSecret: SecretChange<SecretKind.ClientSecret>,
         password: SecretChange<SecretKind.Password>, keepGrants: Bool, expectedRevision: Int?, by caller: Caller
     ) async throws(Problem) -> Connection {
         try caller.requireAdmin()
         guard let old = try await asProblem({ try await store.connection(id: id) }) else { throw Self.noConnection(id) }
-        guard expectedRevision == nil || expectedRevision == old.revision else { throw Self.changedMeanwhile }
+        guard caller.covers(connection: old.uid) else { throw Self.notCovered(id) }
+        guard expectedRevision == nil || expectedRevision == old.revision else {
+            connectionCache.remove(id)
+            throw Self.changedMeanwhile
+        }
         var new = old
         new.settings = settings
         try await asProblem {
@@ -166,6 +172,7 @@ extension Broker {
     package func deleteConnection(id: String, by caller: Caller) async throws(Problem) {
         try caller.requireAdmin()
         guard let connection = try await asProblem({ try await store.connection(id: id) }) else { throw Self.noConnection(id) }
+        guard caller.covers(connection: connection.uid) else { throw Self.notCovered(id) }
         connectionCache.remove(id)
         tokenCache.removeAll(connectionID: id)
         await revokeAllBestEffort(of: connection, within: .seconds(10))

@@ -24,7 +24,8 @@ struct AccountGuard: Sendable {
             throw Problem(
                 .accountMismatch,
                 account == nil
-                    ? "the provider did not say which account this is, and a certain one is expected" : "another account of the provider was connected than before",
+                    ? "the provider did not say which account this is, and a certain one is expected"
+                    : "another account of the provider was connected than before",
                 fix: "sign in at the provider with the account that was used before, or allow the change with allow_account_change")
         }
     }
@@ -38,10 +39,10 @@ extension Broker {
         callbackValues: [String: String]
     ) async throws(Problem) -> GrantView {
         try await asProblem {
-            try await Task { [self] in
+            try await exchanges.run { [self] in
                 try await exchangeNow(
                     grant, step: step, connection: connection, subject: subject, guardedBy: account, callbackValues: callbackValues)
-            }.value
+            }
         }
     }
 
@@ -64,7 +65,7 @@ extension Broker {
         } catch let error as TransportError {
             throw ProviderProblem.of(error, what: "the token endpoint")
         } catch let error as TokenError {
-            if error.blamesConnection, requested == connection.settings.oauth.scopes || error.code != .invalidScope {
+            if error.blamesConnection(at: step), requested == connection.settings.oauth.scopes || error.code != .invalidScope {
                 await setHealth(.misconfigured, reason: error.reason, of: connection)
             }
             throw ProviderProblem.of(error, step: step, settings: connection.settings)

@@ -34,17 +34,19 @@ extension Broker {
         if query.minTTL > 0, let expiresAt = entry.token.expiresAt, expiresAt.milliseconds - now.milliseconds < Int64(query.minTTL) * 1000 {
             return nil
         }
-        guard recordRead(connectionUID: entry.connectionUID, connectionID: connectionID, subject: query.subject, caller: caller, at: now)
+        guard recordRead(entry.token, connectionUID: entry.connectionUID, connectionID: connectionID, subject: query.subject, caller: caller, at: now)
         else { return nil }
         entry.reads.increment()
         return entry.token
     }
 
-    private func recordRead(connectionUID: UID, connectionID: String, subject: String, caller: Caller, at now: Timestamp) -> Bool {
+    private func recordRead(
+        _ token: IssuedToken, connectionUID: UID, connectionID: String, subject: String, caller: Caller, at now: Timestamp
+    ) -> Bool {
         activityLog.countRead(
             .init(
                 key: caller.key.id, connectionUID: connectionUID, connection: connectionID, subject: subject, minute: now.milliseconds / 60_000),
-            at: now)
+            grant: token.grantUID, at: now)
     }
 
     /// A valid access token, renewed first where that is due. The old token is served while it lives if the provider
@@ -58,7 +60,7 @@ extension Broker {
         let issued = try await obtain(connection, query: query)
         guard
             recordRead(
-                connectionUID: connection.uid, connectionID: connection.id, subject: query.subject, caller: caller, at: clock.now())
+                issued, connectionUID: connection.uid, connectionID: connection.id, subject: query.subject, caller: caller, at: clock.now())
         else { throw Problem(.unavailable, "uses cannot be recorded now, so no token is given out; nothing was lost", retryAfter: 1) }
         meters.issued(connection: connection.id, source: issued.refreshed ? "refresh" : "vault").increment()
         return issued
@@ -91,7 +93,9 @@ extension Broker {
                 do {
                     _ = try await renewed(connection, key: key, seen: token.generation, demanded: false)
                 } catch {
-                    logger.info("renewal ahead of expiry failed", metadata: ["connection": "\(connection.id)", "code": "\((error as? Problem)?.code.rawValue ?? "internal")"])
+                    logger.info(
+                        "renewal ahead of expiry failed",
+                        metadata: ["connection": "\(connection.id)", "code": "\((error as? Problem)?.code.rawValue ?? "internal")"])
                 }
             }
             return token
@@ -131,7 +135,7 @@ extension Broker {
     func issued(_ grant: Grant) throws(KeyringError) -> IssuedToken? {
         guard let accessToken = try openAccessToken(of: grant) else { return nil }
         return IssuedToken(
-            accessToken: accessToken, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope,
+            grantUID: grant.uid, accessToken: accessToken, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope,
             generation: grant.tokenGeneration, refreshed: false)
     }
 
@@ -187,7 +191,8 @@ extension Broker {
 
     static func connectFix(_ connection: Connection, subject: String) -> String {
         let whose = subject.isEmpty ? "" : " with subject \(subject)"
-        return "POST /v1/connections/\(connection.id)/connect\(whose), or `grantee connect \(connection.id)`"
+        let option = subject.isEmpty ? "" : " --subject \(subject)"
+        return "POST /v1/connections/\(connection.id)/connect\(whose), or `grantee connect \(connection.id)\(option)`"
     }
 
     static func notConnected(_ connection: Connection, subject: String, revoked: Bool = false) -> Problem {

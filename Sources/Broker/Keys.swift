@@ -30,7 +30,7 @@ extension Broker {
     }
 
     package func keys(for caller: Caller) async throws(Problem) -> [APIKey] {
-        try caller.requireAdmin()
+        try caller.requireUnboundAdmin()
         return try await asProblem { try await store.keys() }
     }
 
@@ -58,7 +58,7 @@ extension Broker {
 
     /// - Returns: the record and the key itself, which is never seen again.
     package func addKey(_ new: NewKey, by caller: Caller) async throws(Problem) -> (APIKey, String) {
-        try caller.requireAdmin()
+        try caller.requireUnboundAdmin()
         let now = clock.now()
         var errors: [Problem.FieldError] = []
         if let expiresAt = new.expiresAt, expiresAt <= now {
@@ -92,7 +92,7 @@ extension Broker {
 
     /// At once: the next request with the key is refused.
     package func removeKey(id: String, by caller: Caller) async throws(Problem) {
-        try caller.requireAdmin()
+        try caller.requireUnboundAdmin()
         guard id != Self.adminKeyID else {
             throw Problem(
                 .conflict, "the admin key is set where the server starts", fix: "start the server with another GRANTEE_ADMIN_KEY to replace it")

@@ -49,7 +49,10 @@ package struct Problem: Error, Sendable, Hashable {
     package struct FieldError: Sendable, Hashable {
         package var pointer: String
         package var detail: String
-        package init(pointer: String, detail: String) { self.pointer = pointer; self.detail = detail }
+        package init(pointer: String, detail: String) {
+            self.pointer = pointer
+            self.detail = detail
+        }
     }
     /// What the provider said. Hostile text: cut and escaped by whoever shows it.
     package struct Provider: Sendable, Hashable {
@@ -57,7 +60,9 @@ package struct Problem: Error, Sendable, Hashable {
         package var error: String?
         package var errorDescription: String?
         package init(status: Int?, error: String? = nil, errorDescription: String? = nil) {
-            self.status = status; self.error = error; self.errorDescription = errorDescription
+            self.status = status
+            self.error = error
+            self.errorDescription = errorDescription
         }
     }
     package var code: Code
@@ -70,6 +75,11 @@ package struct Problem: Error, Sendable, Hashable {
     package var retryAfter: Int?
 
     package init(_ code: Code, _ detail: String, fix: String? = nil, errors: [FieldError] = [], provider: Provider? = nil, retryAfter: Int? = nil) {
-        self.code = code; self.detail = detail; self.fix = fix; self.errors = errors; self.provider = provider; self.retryAfter = retryAfter
+        self.code = code
+        self.detail = detail
+        self.fix = fix
+        self.errors = errors
+        self.provider = provider
+        self.retryAfter = retryAfter
     }
 }

@@ -91,12 +91,16 @@ enum ProviderProblem {
         case "unauthorized_client":
             return "enable the grant type \(step == .refresh ? "refresh_token" : grantType) for this client at the provider"
         case "unsupported_grant_type":
-            return "the provider does not offer \(step == .refresh ? "refresh_token" : grantType) at this token_url: choose another grant type, or correct token_url"
+            return
+                "the provider does not offer \(step == .refresh ? "refresh_token" : grantType) at this token_url: choose another grant type, or correct token_url"
         case "invalid_scope", "scope_invalid":
             let scopes = settings.oauth.scopes.joined(separator: " ")
             return "drop a scope that the provider does not know, or enable it there; asked for: \(scopes.isEmpty ? "none" : scopes)"
         case "invalid_target":
             return "correct resource or audience in the connection's parameters"
+        case "invalid_request" where step == .password:
+            // Some servers say this of a wrong password.
+            return "check username and password; if they are right, " + clientFix(settings)
         case "invalid_request":
             return "check the connection's parameters, its PKCE mode and its client authentication"
         case "temporarily_unavailable", "server_error":
@@ -104,10 +108,16 @@ enum ProviderProblem {
         default: break
         }
         switch error.status {
-        case 300..<400: return "token_url redirects: use the URL that it leads to; redirects are never followed with secrets"
+        case 300..<400:
+            let target = error.redirectOrigin.map { " to " + shown($0) } ?? ""
+            return "token_url redirects\(target): use the URL that it leads to; redirects are never followed with secrets"
+        case 401 where step == .password, 403 where step == .password:
+            return "check username and password; if they are right, " + clientFix(settings)
         case 401, 403: return clientFix(settings)
         case 404, 405: return "correct token_url: there is no token endpoint at it"
         case 408, 429, 500...: return "try again later"
+        // Some servers refuse a dead refresh token with a bare 400.
+        case 400..<500 where step == .refresh: return "the provider gives no reason; if it repeats, connect again"
         default: return "see what the provider's documentation says about this error"
         }
     }
@@ -125,19 +135,28 @@ enum ProviderProblem {
 
     /// A short single line of a provider's text.
     static func shown(_ text: String) -> String {
-        let clean = String(text.unicodeScalars.filter { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false
-            default: true
-            }
-        }.prefix(200).map(Character.init))
+        let clean = String(
+            text.unicodeScalars.filter { scalar in
+                switch scalar.properties.generalCategory {
+                case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false
+                default: true
+                }
+            }.prefix(200).map(Character.init))
         return clean
     }
 }
 
 extension TokenError {
-    /// `invalid_client` and its kin: the connection is to blame, not a grant.
-    var blamesConnection: Bool { remedy == .fixClient }
+    /// Whether the connection is to blame when a person's code or password was refused. Only what cannot mean that
+    /// person: a mistyped password, which some servers answer with 401, an empty 403 or `invalid_request`, must not stop
+    /// everybody else.
+    func blamesConnection(at step: ProviderProblem.Step) -> Bool {
+        switch code?.rawValue {
+        case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target": true
+        case nil: step == .code && status == 401
+        default: false
+        }
+    }
 
     /// A short code for health and state reasons: the RFC's word, else the status.
     var reason: String { code.map { ProviderProblem.shown($0.rawValue) } ?? "status_\(status)" }

@@ -96,7 +96,8 @@ extension Broker {
             response = try await ask(client, request, connection: connection, operation: "refresh", expectedSubject: grant.account)
         } catch let error as TransportError {
             if !error.mayHaveBeenSent { try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration) }
-            throw await providerFailed(ProviderProblem.of(error, what: "the token endpoint"), connection: connection, key: grant.key, retryAfter: nil)
+            throw await providerFailed(
+                ProviderProblem.of(error, what: "the token endpoint"), connection: connection, key: grant.key, isDown: true, retryAfter: nil)
         } catch let error as TokenError {
             throw try await refreshRefused(error, grant: grant, connection: connection, attempts: attempts)
         }
@@ -143,7 +144,8 @@ extension Broker {
             await setHealth(.misconfigured, reason: error.reason, of: connection)
             return problem
         case .tryLater, .report:
-            return await providerFailed(problem, connection: connection, key: grant.key, retryAfter: error.retryAfter)
+            return await providerFailed(
+                problem, connection: connection, key: grant.key, isDown: error.remedy == .tryLater, retryAfter: error.retryAfter)
         }
     }
 
@@ -162,9 +164,12 @@ extension Broker {
         return Self.reauthorizationRequired(connection, marked, provider: provider)
     }
 
-    private func providerFailed(_ problem: Problem, connection: Connection, key: GrantKey, retryAfter: Int?) async -> Problem {
+    /// - Parameter isDown: it could not answer; a refusal without a known reason says nothing of its health.
+    private func providerFailed(
+        _ problem: Problem, connection: Connection, key: GrantKey, isDown: Bool, retryAfter: Int?
+    ) async -> Problem {
         backOff.failed(key, problem: problem, retryAfter: retryAfter, now: clock.now())
-        await setHealth(.providerDown, reason: problem.code.rawValue, of: connection)
+        if isDown { await setHealth(.providerDown, reason: problem.code.rawValue, of: connection) }
         return problem
     }
 
@@ -199,7 +204,8 @@ extension Broker {
         do {
             response = try await ask(client, request, connection: connection, operation: "token")
         } catch let error as TransportError {
-            throw await providerFailed(ProviderProblem.of(error, what: "the token endpoint"), connection: connection, key: key, retryAfter: nil)
+            throw await providerFailed(
+                ProviderProblem.of(error, what: "the token endpoint"), connection: connection, key: key, isDown: true, retryAfter: nil)
         } catch let error as TokenError {
             let problem = ProviderProblem.of(error, step: step, settings: connection.settings)
             switch error.remedy {
@@ -208,7 +214,8 @@ extension Broker {
                 await setHealth(.misconfigured, reason: error.reason, of: connection)
                 throw problem
             case .tryLater, .report:
-                throw await providerFailed(problem, connection: connection, key: key, retryAfter: error.retryAfter)
+                throw await providerFailed(
+                    problem, connection: connection, key: key, isDown: error.remedy == .tryLater, retryAfter: error.retryAfter)
             }
         }
         var tokens: TokenSet
@@ -274,7 +281,8 @@ extension Broker {
         }
         note(action, connection: connection, subject: grant.subject)
         let issued = IssuedToken(
-            accessToken: token, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope, generation: grant.tokenGeneration,
+            grantUID: grant.uid, accessToken: token, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope,
+            generation: grant.tokenGeneration,
             refreshed: false)
         cache(issued, of: grant, connectionID: connection.id, ticket: ticket)
         return Renewals.Result(grant: grant, token: issued)

@@ -188,7 +188,8 @@ extension Broker {
                         after = last.uid
                     }
                 } catch {
-                    self.logger.warning("grants of a removed connection were not all revoked", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+                    self.logger.warning(
+                        "grants of a removed connection were not all revoked", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
                 }
             }
             group.addTask {

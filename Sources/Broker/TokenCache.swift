@@ -9,6 +9,8 @@ struct GrantKey: Hashable, Sendable {
 }
 
 package struct IssuedToken: Sendable {
+    /// The grant it belongs to.
+    package var grantUID: UID
     package var accessToken: AccessToken
     package var tokenType: String
     /// `nil` = not known.
@@ -19,8 +21,9 @@ package struct IssuedToken: Sendable {
     package var refreshed: Bool
 
     package init(
-        accessToken: AccessToken, tokenType: String, expiresAt: Timestamp?, scope: [String]?, generation: Int, refreshed: Bool
+        grantUID: UID, accessToken: AccessToken, tokenType: String, expiresAt: Timestamp?, scope: [String]?, generation: Int, refreshed: Bool
     ) {
+        self.grantUID = grantUID
         self.accessToken = accessToken
         self.tokenType = tokenType
         self.expiresAt = expiresAt

@@ -45,8 +45,9 @@ public struct Egress: Sendable {
             try judge(literal, scheme: url.scheme)
         } else if Self.isLocalhost(url.host) {
             guard let loopback = IPLiteral("127.0.0.1"), isAllowed(loopback) else { throw .blocked("loopback addresses are not allowed") }
-        } else if url.scheme == .http, policy.allowed.isEmpty {
-            throw .blocked("http is allowed to networks of --egress-allow only; use https")
+        } else if url.scheme == .http, policy.allowed.isEmpty || policy.proxy != nil {
+            // Where a name leads is the proxy's to know, so no network of ours excuses plain http to it.
+            throw .blocked(Self.httpIsForbidden)
         }
     }
 
@@ -65,7 +66,12 @@ public struct Egress: Sendable {
         return Target(url: url, address: (addresses.first(where: \.isIPv4) ?? first).text)
     }
 
-    private static func isLocalhost(_ host: String) -> Bool { host == "localhost" || host == "localhost." || host.hasSuffix(".localhost") }
+    private static let httpIsForbidden = "http is allowed to networks of --egress-allow only; use https"
+
+    /// A name without the dot that may end it.
+    private static func bare(_ host: String) -> Substring { host.hasSuffix(".") ? host.dropLast() : host[...] }
+
+    private static func isLocalhost(_ host: String) -> Bool { bare(host) == "localhost" || bare(host).hasSuffix(".localhost") }
 
     private func isAllowed(_ address: IPLiteral) -> Bool { policy.allowed.contains { $0.contains(address) } }
 
@@ -73,15 +79,29 @@ public struct Egress: Sendable {
         if isAllowed(address) { return }
         let kind = AddressClass.of(address)
         guard kind == .public else { throw .blocked("\(kind.rawValue) addresses are not allowed") }
-        guard scheme == .https else { throw .blocked("http is allowed to networks of --egress-allow only; use https") }
+        guard scheme == .https else { throw .blocked(Self.httpIsForbidden) }
     }
 
-    /// - Parameter address: what the name was resolved to; `nil` before that.
-    private func checkOwn(_ url: EndpointURL, at address: IPLiteral? = nil) throws(EgressError) {
+    /// - Parameter found: what the name was resolved to; `nil` before that.
+    private func checkOwn(_ url: EndpointURL, at found: IPLiteral? = nil) throws(EgressError) {
+        let address = found ?? IPLiteral(url.host)
         for text in policy.ownOrigins {
             guard let own = try? EndpointURL(text), own.effectivePort == url.effectivePort else { continue }
-            let isLoopback = url.isLoopback || address.map { AddressClass.of($0) == .loopback } ?? false
-            guard own.host != url.host, !(own.isLoopback && isLoopback) else { throw .blocked("this server itself is not a target") }
+            let ownAddress = IPLiteral(own.host)
+            let isSame = Self.bare(own.host) == Self.bare(url.host) || (ownAddress != nil && ownAddress == address)
+            guard !isSame, !(Self.leadsHere(own.host, ownAddress) && Self.leadsHere(url.host, address)) else {
+                throw .blocked("this server itself is not a target")
+            }
+        }
+    }
+
+    /// Whether a connection to it ends at this machine's loopback. The unspecified address does on Linux.
+    private static func leadsHere(_ host: String, _ address: IPLiteral?) -> Bool {
+        guard let address else { return isLocalhost(host) }
+        let isMapped = address.bytes.count == 16 && address.bytes.starts(with: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF])
+        switch AddressClass.of(isMapped ? IPLiteral(bytes: Array(address.bytes.suffix(4))) ?? address : address) {
+        case .loopback, .unspecified: return true
+        default: return false
         }
     }
 }

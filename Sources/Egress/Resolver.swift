@@ -17,15 +17,12 @@ struct Resolver: Sendable {
     /// `getaddrinfo` on threads of its own, given up after ``deadline``: it cannot be interrupted, only left behind.
     static let system = Resolver { name throws(EgressError) in
         let race = Race()
-        return try await race.run {
-            NIOThreadPool.singleton.submit { state in
-                guard case .active = state else { return race.finish(.failure(.unresolved)) }
-                race.finish(lookUp(name))
-            }
-        }
+        return try await race.run { lookUps.join(name, race) }
     }
 
-    private static func lookUp(_ name: String) -> Result<[IPLiteral], EgressError> {
+    private static let lookUps = LookUps()
+
+    fileprivate static func lookUp(_ name: String) -> Result<[IPLiteral], EgressError> {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
         #if canImport(Glibc)
@@ -56,7 +53,28 @@ struct Resolver: Sendable {
     }
 }
 
-/// One answer, or the deadline: whichever is first.
+/// One look-up per name at a time, whose answer everybody gets who asks meanwhile: a name server that is silent holds one
+/// thread for each of its names, and other names find a free one.
+private final class LookUps: Sendable {
+    private let waiting = Mutex<[String: [Race]]>([:])
+    private let threads = NIOThreadPool(numberOfThreads: 32)
+
+    init() { threads.start() }
+
+    func join(_ name: String, _ race: Race) {
+        let isFirst = waiting.withLock { waiting in
+            waiting[name, default: []].append(race)
+            return waiting[name]?.count == 1
+        }
+        guard isFirst else { return }
+        threads.submit { [self] state in
+            let outcome: Race.Outcome = if case .active = state { Resolver.lookUp(name) } else { .failure(.unresolved) }
+            for race in waiting.withLock({ $0.removeValue(forKey: name) }) ?? [] { race.finish(outcome) }
+        }
+    }
+}
+
+/// One answer, the deadline or the end of the task: whichever is first.
 private final class Race: Sendable {
     typealias Outcome = Result<[IPLiteral], EgressError>
     private struct State {
@@ -82,12 +100,16 @@ private final class Race: Sendable {
         }
         defer { timer.cancel() }
         start()
-        let outcome = await withCheckedContinuation { (continuation: CheckedContinuation<Outcome, Never>) in
-            let early = state.withLock { state -> Outcome? in
-                if state.outcome == nil { state.continuation = continuation }
-                return state.outcome
+        let outcome = await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Outcome, Never>) in
+                let early = state.withLock { state -> Outcome? in
+                    if state.outcome == nil { state.continuation = continuation }
+                    return state.outcome
+                }
+                if let early { continuation.resume(returning: early) }
             }
-            if let early { continuation.resume(returning: early) }
+        } onCancel: {
+            finish(.failure(.timedOut))
         }
         return try outcome.get()
     }

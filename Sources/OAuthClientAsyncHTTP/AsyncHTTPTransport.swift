@@ -46,20 +46,30 @@ public final class AsyncHTTPTransport: Transport {
         let outcome = await withTaskGroup(of: Result<WireResponse, TransportError>.self) { group in
             group.addTask { await self.attempt(request, sent: sent) }
             group.addTask {
-                do { try await Task.sleep(for: self.limits.whole) } catch { return .failure(TransportError(.cancelled, mayHaveBeenSent: sent.isSet)) }
-                return .failure(TransportError(.timedOut, mayHaveBeenSent: sent.isSet))
+                do { try await Task.sleep(for: self.limits.whole) } catch { return .failure(TransportError(.cancelled, mayHaveBeenSent: false)) }
+                return .failure(TransportError(.timedOut, mayHaveBeenSent: false))
             }
-            let first = await group.next() ?? .failure(TransportError(.cancelled, mayHaveBeenSent: sent.isSet))
+            let first = await group.next() ?? .failure(TransportError(.cancelled, mayHaveBeenSent: false))
             group.cancelAll()
+            // An answer that comes in the moment of giving up is kept: it may hold the only copy of a rotated token.
+            if case .failure = first, let second = await group.next(), case .success = second { return second }
             return first
         }
-        return try outcome.get()
+        switch outcome {
+        case .success(let response): return response
+        case .failure(var error):
+            // Read when the attempt has ended and not before: the body may leave between the end of the time and its own.
+            if error.reason == .timedOut || error.reason == .cancelled { error.mayHaveBeenSent = sent.isSet }
+            throw error
+        }
     }
 
     private func attempt(_ request: WireRequest, sent: SentFlag) async -> Result<WireResponse, TransportError> {
         do {
             let target = try await target(of: request)
-            let client = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: configuration(for: target))
+            // Without a body nothing tells when the request has left, only that it is about to.
+            let configuration = configuration(for: target) { if request.body.isEmpty { sent.set() } }
+            let client = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: configuration)
             do {
                 let response = try await exchange(request, target: target, client: client, sent: sent)
                 close(client)
@@ -84,12 +94,14 @@ public final class AsyncHTTPTransport: Transport {
             switch error {
             case .blocked: throw TransportError(.blocked, mayHaveBeenSent: false)
             case .unresolved: throw TransportError(.unreachable("its name does not resolve"), mayHaveBeenSent: false)
+            case .timedOut where Task.isCancelled: throw TransportError(.cancelled, mayHaveBeenSent: false)
             case .timedOut: throw TransportError(.unreachable("its name was not resolved in time"), mayHaveBeenSent: false)
             }
         }
     }
 
-    private func configuration(for target: Egress.Target) -> HTTPClient.Configuration {
+    /// - Parameter onConnection: called when the connection stands and the request is about to leave.
+    private func configuration(for target: Egress.Target, onConnection: @escaping @Sendable () -> Void) -> HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration(
             tlsConfiguration: target.url.scheme == .https ? trust.configuration : nil, redirectConfiguration: .disallow,
             timeout: .init(connect: .nanoseconds(limits.connect.nanoseconds)), decompression: .disabled)
@@ -99,6 +111,14 @@ public final class AsyncHTTPTransport: Transport {
         // Authority and SNI stay the name's; the connection goes to the address that was judged.
         if let address = target.address, address != target.url.host { configuration.dnsOverride = [target.url.host: address] }
         if let proxy = egress.policy.proxy { configuration.proxy = .server(host: proxy.host, port: proxy.effectivePort) }
+        configuration.http1_1ConnectionDebugInitializer = { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let pipeline = channel.pipeline.syncOperations
+                let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPResponseDecoder>.self)
+                try pipeline.addHandler(AnswerGuard(), position: .after(decoder))
+                onConnection()
+            }
+        }
         return configuration
     }
 
@@ -107,10 +127,7 @@ public final class AsyncHTTPTransport: Transport {
         outgoing.method = HTTPMethod(rawValue: request.head.method.rawValue)
         for field in request.head.headerFields { outgoing.headers.add(name: field.name.rawName, value: field.value) }
         outgoing.headers.replaceOrAdd(name: "Connection", value: "close")
-        if request.body.isEmpty {
-            // Without a body nothing tells when the head has left.
-            sent.set()
-        } else {
+        if !request.body.isEmpty {
             outgoing.body = .stream(WatchedBody(bytes: request.body, sent: sent), length: .known(Int64(request.body.count)))
         }
         let response = try await client.execute(outgoing, timeout: .nanoseconds(limits.whole.nanoseconds))
@@ -135,7 +152,7 @@ public final class AsyncHTTPTransport: Transport {
     }
 }
 
-/// Set when the first byte of a body is about to leave.
+/// Set when the first byte of a body is about to leave; of a request without one, when its head is.
 final class SentFlag: Sendable {
     private let flag = Mutex(false)
     var isSet: Bool { flag.withLock { $0 } }

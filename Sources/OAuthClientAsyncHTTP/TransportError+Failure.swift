@@ -11,6 +11,7 @@ extension TransportError {
         case let error as TransportError: self = error
         case is CancellationError: self.init(.cancelled, mayHaveBeenSent: mayHaveBeenSent)
         case is TooLarge: self.init(.broken("it is larger than 1 MiB"), mayHaveBeenSent: true)
+        case is UnfitHead: self.init(.broken("its head is larger than 64 KiB or 100 fields, or has no status"), mayHaveBeenSent: true)
         case is NIOConnectionError: self.init(.unreachable("the connection was refused or not possible"), mayHaveBeenSent: false)
         case let error as HTTPClientError: self.init(client: error, mayHaveBeenSent: mayHaveBeenSent)
         case let error as NIOSSLError: self.init(tls: error, mayHaveBeenSent: mayHaveBeenSent)
@@ -32,13 +33,20 @@ extension TransportError {
             self.init(.unreachable("the outbound proxy refused the connection"), mayHaveBeenSent: false)
         case .deadlineExceeded, .readTimeout: self.init(.timedOut, mayHaveBeenSent: mayHaveBeenSent)
         case .cancelled: self.init(.cancelled, mayHaveBeenSent: mayHaveBeenSent)
-        default: self.init(.broken("the connection was closed before the answer was whole"), mayHaveBeenSent: mayHaveBeenSent)
+        default: self.init(closedWhen: mayHaveBeenSent)
         }
+    }
+
+    private init(closedWhen mayHaveBeenSent: Bool) {
+        self.init(
+            mayHaveBeenSent
+                ? .broken("the connection was closed before the answer was whole") : .unreachable("the connection was closed before the request had left"),
+            mayHaveBeenSent: mayHaveBeenSent)
     }
 
     private init(tls error: NIOSSLError, mayHaveBeenSent: Bool) {
         if case .uncleanShutdown = error {
-            self.init(.broken("the connection was closed before the answer was whole"), mayHaveBeenSent: mayHaveBeenSent)
+            self.init(closedWhen: mayHaveBeenSent)
         } else {
             self.init(.unreachable("TLS failed: \(Self.certificateProblem(error))"), mayHaveBeenSent: mayHaveBeenSent)
         }

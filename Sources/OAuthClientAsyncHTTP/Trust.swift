@@ -1,3 +1,4 @@
+import NIOCore
 import NIOSSL
 
 /// The certificates that a server's chain may end in, parsed once: a TLS context with parsed roots costs a fraction of
@@ -14,6 +15,8 @@ struct Trust: Sendable {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = .tlsv12
         configuration.certificateVerification = .fullVerification
+        // A peer that does not say goodbye keeps our descriptor no longer than this.
+        configuration.shutdownTimeout = .seconds(1)
         var extra: [NIOSSLCertificate] = []
         if let caFile {
             guard let certificates = try? NIOSSLCertificate.fromPEMFile(caFile), !certificates.isEmpty else { throw TrustError(path: caFile) }

@@ -105,7 +105,9 @@ final class Authority: Sendable {
     func authenticate(authorization: String?, form: [String: String]) throws(Refusal) -> (client: RehearsalClient, method: String) {
         let (id, secret, method) = try Self.credentials(authorization: authorization, form: form)
         guard let client = client(id) else { throw Refusal("invalid_client", "no such client", status: 401) }
-        guard client.clientAuthentication.contains(method) || (method == "client_secret_basic" && client.clientAuthentication.contains("client_secret_basic_raw")) else {
+        guard
+            client.clientAuthentication.contains(method) || (method == "client_secret_basic" && client.clientAuthentication.contains("client_secret_basic_raw"))
+        else {
             throw Refusal("invalid_client", "the client is not registered for \(method)", status: 401)
         }
         if let expected = client.secret {
@@ -141,18 +143,22 @@ final class Authority: Sendable {
     func issue(_ client: RehearsalClient, grantType: String, form: [String: String]) throws(Refusal) -> Issued {
         guard client.grantTypes.contains(grantType) else {
             throw Refusal(
-                ["authorization_code", "password", "client_credentials", "refresh_token"].contains(grantType) ? "unauthorized_client" : "unsupported_grant_type",
+                ["authorization_code", "password", "client_credentials", "refresh_token"].contains(grantType)
+                    ? "unauthorized_client" : "unsupported_grant_type",
                 "the client may not use \(ProviderText.clean(grantType, limit: 60))")
         }
         switch grantType {
         case "authorization_code": return try redeem(client, form)
         case "refresh_token": return try refresh(client, form)
         case "password":
-            guard let username = form["username"], let password = form["password"] else { throw Refusal("invalid_request", "username and password are required") }
+            guard let username = form["username"], let password = form["password"] else {
+                throw Refusal("invalid_request", "username and password are required")
+            }
             guard let expected = state.withLock({ $0.users[username] }), constantTimeEqual(expected, password) else {
                 throw Refusal("invalid_grant", "username or password is wrong")
             }
-            return make(client, scopes: try scopes(client, form), user: username, family: Self.random(), withRefreshToken: client.grantTypes.contains("refresh_token"))
+            return make(
+                client, scopes: try scopes(client, form), user: username, family: Self.random(), withRefreshToken: client.grantTypes.contains("refresh_token"))
         case "client_credentials":
             guard client.secret != nil else { throw Refusal("unauthorized_client", "a public client has no credentials") }
             return make(client, scopes: try scopes(client, form), user: nil, family: Self.random(), withRefreshToken: false)
@@ -195,7 +201,9 @@ final class Authority: Sendable {
         guard let code = found, code.clientID == client.id, code.expiresAt > now() else {
             throw Refusal("invalid_grant", "the code is unknown, used or expired")
         }
-        guard form["redirect_uri"].map({ sameBytes($0, code.redirectURI) }) == true else { throw Refusal("invalid_grant", "redirect_uri is another than in the request") }
+        guard form["redirect_uri"].map({ sameBytes($0, code.redirectURI) }) == true else {
+            throw Refusal("invalid_grant", "redirect_uri is another than in the request")
+        }
         if let challenge = code.challenge {
             guard let verifier = form["code_verifier"],
                 let computed = try? PKCE.challenge(for: CodeVerifier(verifier), mode: code.challengeMethod == "S256" ? .s256 : .plain),

@@ -11,6 +11,7 @@ struct AuthorizationQuestion: Sendable {
     let challenge: String?
     let challengeMethod: String?
     let nonce: String?
+    /// Only of a user that is known: anything else is anybody's text.
     let loginHint: String?
 }
 
@@ -48,7 +49,7 @@ extension Authority {
         guard let scopes = try? scopes(client, form) else { return refuse("invalid_scope", "a scope is not known for this client") }
         let question = AuthorizationQuestion(
             clientID: client.id, redirectURI: redirectURI, scopes: scopes, state: form["state"], challenge: challenge, challengeMethod: method,
-            nonce: form["nonce"], loginHint: form["login_hint"])
+            nonce: form["nonce"], loginHint: form["login_hint"].flatMap { hint in state.withLock { $0.users[hint] == nil ? nil : hint } })
         let id = Self.random()
         state.withLock { state in
             if state.requests.count >= 10_000 { state.requests = [:] }
@@ -69,13 +70,17 @@ extension Authority {
         guard approve else {
             state.withLock { $0.requests[id] = nil }
             return .redirect(
-                respond([("error", "access_denied"), ("error_description", "the person said no")], to: question.redirectURI, state: question.state, client: client, issuer: issuer),
+                respond(
+                    [("error", "access_denied"), ("error_description", "the person said no")], to: question.redirectURI, state: question.state, client: client,
+                    issuer: issuer),
                 login: nil)
         }
         var user = login.flatMap { login in state.withLock { $0.logins[login] } }
         var newLogin: String?
         if let username, !username.isEmpty {
-            guard let expected = state.withLock({ $0.users[username] }), constantTimeEqual(expected, password ?? "") else { return .wrongPassword(question, client) }
+            guard let expected = state.withLock({ $0.users[username] }), constantTimeEqual(expected, password ?? "") else {
+                return .wrongPassword(question, client)
+            }
             user = username
             let created = Self.random()
             state.withLock { $0.logins[created] = username }

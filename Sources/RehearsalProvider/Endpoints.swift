@@ -29,10 +29,18 @@ struct Endpoints: HTTPResponder {
             let form = try await form(request)
             return response(await authority.tokenEndpoint(form: form, authorization: request.headers[.authorization], issuer: issuer))
         case (.post, "/revoke"): return response(authority.revocationEndpoint(form: try await form(request), authorization: request.headers[.authorization]))
-        case (.post, "/introspect"): return response(authority.introspectionEndpoint(form: try await form(request), authorization: request.headers[.authorization]))
-        case (.get, "/userinfo"), (_, "/api/me"): return api(request) { ["sub": .string($0.user.map { "user-\($0)" } ?? $0.clientID), "client_id": .string($0.clientID), "scope": .array($0.scopes.map(JSONValue.string))] }
+        case (.post, "/introspect"):
+            return response(authority.introspectionEndpoint(form: try await form(request), authorization: request.headers[.authorization]))
+        case (.get, "/userinfo"), (_, "/api/me"):
+            return api(request) {
+                [
+                    "sub": .string($0.user.map { "user-\($0)" } ?? $0.clientID), "client_id": .string($0.clientID),
+                    "scope": .array($0.scopes.map(JSONValue.string)),
+                ]
+            }
         case (_, "/api/echo"): return try await echo(request)
-        case (.get, "/api/admin"): return response(.json(403, ["error": "insufficient_scope"], fields: ["WWW-Authenticate": "Bearer error=\"insufficient_scope\", scope=\"admin\""]))
+        case (.get, "/api/admin"):
+            return response(.json(403, ["error": "insufficient_scope"], fields: ["WWW-Authenticate": "Bearer error=\"insufficient_scope\", scope=\"admin\""]))
         default:
             if path.hasPrefix("/_rehearsal/"), isControllable { return try await control(method, path, request) }
             return response(.json(404, ["error": "not_found"]))
@@ -42,10 +50,13 @@ struct Endpoints: HTTPResponder {
     private var metadata: JSONValue {
         [
             "issuer": .string(issuer), "authorization_endpoint": .string(issuer + "/authorize"), "token_endpoint": .string(issuer + "/token"),
-            "revocation_endpoint": .string(issuer + "/revoke"), "introspection_endpoint": .string(issuer + "/introspect"), "userinfo_endpoint": .string(issuer + "/userinfo"),
-            "jwks_uri": .string(issuer + "/jwks"), "scopes_supported": ["read", "write", "openid", "profile", "offline_access"], "response_types_supported": ["code"],
+            "revocation_endpoint": .string(issuer + "/revoke"), "introspection_endpoint": .string(issuer + "/introspect"),
+            "userinfo_endpoint": .string(issuer + "/userinfo"),
+            "jwks_uri": .string(issuer + "/jwks"), "scopes_supported": ["read", "write", "openid", "profile", "offline_access"],
+            "response_types_supported": ["code"],
             "grant_types_supported": ["authorization_code", "client_credentials", "password", "refresh_token"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"], "code_challenge_methods_supported": ["S256", "plain"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "code_challenge_methods_supported": ["S256", "plain"],
             "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"], "authorization_response_iss_parameter_supported": true,
         ]
     }
@@ -75,7 +86,8 @@ struct Endpoints: HTTPResponder {
         case .wrongPassword(let question, let client):
             return pages.consent(id: id, question, client: client, signedInAs: nil, error: "User name or password is wrong.")
         case .redirect(let url, let login):
-            return response(.redirect(303, url, fields: login.map { ["Set-Cookie": "\(Self.loginCookie)=\($0); Path=/authorize; HttpOnly; SameSite=Lax"] } ?? [:]))
+            return response(
+                .redirect(303, url, fields: login.map { ["Set-Cookie": "\(Self.loginCookie)=\($0); Path=/authorize; HttpOnly; SameSite=Lax"] } ?? [:]))
         }
     }
 
@@ -100,7 +112,8 @@ struct Endpoints: HTTPResponder {
         return api(request) { _ in
             .object([
                 "method": .string(request.method.rawValue), "path": .string(request.uri.path), "query": .string(request.uri.query ?? ""),
-                "headers": .object(JSONObject(request.headers.filter { $0.name != .authorization }.map { (name: $0.name.canonicalName, value: .string($0.value)) })),
+                "headers": .object(
+                    JSONObject(request.headers.filter { $0.name != .authorization }.map { (name: $0.name.canonicalName, value: .string($0.value)) })),
                 "body": .string(String(buffer: body)),
             ])
         }

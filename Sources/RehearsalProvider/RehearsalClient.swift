@@ -2,7 +2,10 @@ package import OAuth
 
 /// A client that the provider knows, with its lifetimes, its rules and the faults it is to see.
 package struct RehearsalClient: Sendable {
-    package enum PKCERule: String, Sendable { case optional, required, forbidden, s256Only = "s256_only" }
+    package enum PKCERule: String, Sendable {
+        case optional, required, forbidden
+        case s256Only = "s256_only"
+    }
 
     package var id: String
     /// `nil` = a public client.
@@ -41,7 +44,8 @@ package struct RehearsalClient: Sendable {
         var machine = RehearsalClient(id: "machine", secret: "machine-secret", name: "Machine to machine")
         machine.grantTypes = ["client_credentials"]
         return [
-            RehearsalClient(id: "conf", secret: "conf-secret", name: "Rehearsal app"), RehearsalClient(id: "pub", name: "Public rehearsal app"), rotating, machine,
+            RehearsalClient(id: "conf", secret: "conf-secret", name: "Rehearsal app"), RehearsalClient(id: "pub", name: "Public rehearsal app"), rotating,
+            machine,
         ]
     }()
 

@@ -49,11 +49,24 @@ package final class DataDirectory: Sendable {
 
     package var databasePath: String { path + "/grantee.sqlite" }
 
-    /// The master keys of `master.key`; made when the folder has no database yet.
-    /// - Throws: ``DataDirectoryError``; also when a database is there and the key that opens it is not.
-    package func masterKeys() throws(DataDirectoryError) -> String {
-        if let text = try read("master.key") { return text }
-        guard !FileManager.default.fileExists(atPath: databasePath) else {
+    /// The master keys of `master.key`; made when there is no database yet.
+    /// - Parameter databasePath: of the database that they open, wherever it is.
+    /// - Throws: ``DataDirectoryError``; also when a database is there and the key that opens it is not, or the other way
+    ///   about: what was emptied must not be taken for new.
+    package func masterKeys(databasePath: String) throws(DataDirectoryError) -> String {
+        var isFolder: ObjCBool = false
+        guard !FileManager.default.fileExists(atPath: databasePath, isDirectory: &isFolder) || !isFolder.boolValue else {
+            throw DataDirectoryError("the database path \(databasePath) is a folder")
+        }
+        let size = (try? FileManager.default.attributesOfItem(atPath: databasePath))?[.size] as? Int
+        if let text = try read("master.key") {
+            guard size != 0 else {
+                throw DataDirectoryError(
+                    "the database \(databasePath) is empty", hint: "put it back from your backup; if this server never ran, remove the file")
+            }
+            return text
+        }
+        guard size == nil else {
             throw DataDirectoryError(
                 "\(path)/master.key, the key that opens the database, is missing",
                 hint: "put it back from your backup; without it nothing in the database can be read")

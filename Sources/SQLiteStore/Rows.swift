@@ -151,7 +151,8 @@ extension APIKey {
 extension Activity {
     init(_ row: Row) throws {
         self.init(
-            uid: try row.uid("uid"), at: try row.time("at"), action: try row.text("action"), connectionUID: row.optionalText("connection_uid").map(UID.init(text:)),
+            uid: try row.uid("uid"), at: try row.time("at"), action: try row.text("action"),
+            connectionUID: row.optionalText("connection_uid").map(UID.init(text:)),
             connection: row.optionalText("connection"), subject: row.optionalText("subject"), key: row.optionalText("key"), result: try row.text("result"),
             count: try row.integer("count"), detail: row.optionalText("detail"))
     }

@@ -117,7 +117,8 @@ extension SQLiteStore: Store {
     package func dataKeys() async throws -> [DataKeyRecord] {
         try await read { database in
             try Row.fetchAll(database, sql: "SELECT * FROM data_key ORDER BY id").map {
-                DataKeyRecord(id: try $0.integer("id"), scope: try $0.text("scope"), masterKeyID: try $0.text("master_key_id"), wrapped: try $0.bytes("wrapped"))
+                DataKeyRecord(
+                    id: try $0.integer("id"), scope: try $0.text("scope"), masterKeyID: try $0.text("master_key_id"), wrapped: try $0.bytes("wrapped"))
             }
         }
     }
@@ -143,7 +144,9 @@ extension SQLiteStore: Store {
         try await write { try $0.execute(sql: "INSERT OR REPLACE INTO meta VALUES (?, ?)", arguments: [name, Data(value)]) }
     }
 
+    /// Leaves the whole database in its one file.
     package func close() async throws {
+        try await checkpoint()
         do {
             try pool.close()
         } catch {

@@ -16,7 +16,8 @@ extension SQLiteStore {
     package func put(_ grant: Grant, expectedGeneration: Int?) async throws -> Bool {
         try await write { database in
             if let expectedGeneration {
-                let sets = Grant.columnNames.filter { $0 != "uid" }.map { "\($0) = :\($0)" }.joined(separator: ", ")
+                // A use that was noted meanwhile is not undone by a grant that was read before it.
+                let sets = Grant.columnNames.filter { $0 != "uid" && $0 != "last_used_at" }.map { "\($0) = :\($0)" }.joined(separator: ", ")
                 var arguments = try grant.columns
                 arguments += ["expected": expectedGeneration]
                 let statement = try database.cachedStatement(sql: #"UPDATE "grant" SET \#(sets) WHERE uid = :uid AND token_generation = :expected"#)
@@ -27,7 +28,9 @@ extension SQLiteStore {
                 do {
                     try database.execute(
                         sql: #"INSERT INTO "grant" (\#(Grant.columnNames.joined(separator: ", "))) VALUES (\#(values))"#, arguments: try grant.columns)
-                } catch let error as DatabaseError where error.extendedResultCode == .SQLITE_CONSTRAINT_UNIQUE || error.extendedResultCode == .SQLITE_CONSTRAINT_PRIMARYKEY {
+                } catch let error as DatabaseError
+                    where error.extendedResultCode == .SQLITE_CONSTRAINT_UNIQUE || error.extendedResultCode == .SQLITE_CONSTRAINT_PRIMARYKEY
+                {
                     return false
                 }
             }
@@ -120,7 +123,8 @@ extension SQLiteStore {
         try await read { database in
             try Row.fetchOne(database, sql: "SELECT * FROM refresh_intent WHERE grant_uid = ?", arguments: [grant.text]).map {
                 RefreshIntent(
-                    grantUID: try $0.uid("grant_uid"), generation: try $0.integer("generation"), sentAt: try $0.time("sent_at"), attempts: try $0.integer("attempts"))
+                    grantUID: try $0.uid("grant_uid"), generation: try $0.integer("generation"), sentAt: try $0.time("sent_at"),
+                    attempts: try $0.integer("attempts"))
             }
         }
     }

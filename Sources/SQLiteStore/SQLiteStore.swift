@@ -48,6 +48,9 @@ package final class SQLiteStore: Sendable {
         var isDirectory: ObjCBool = false
         if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
             guard !isDirectory.boolValue else { throw StoreError.unavailable("the database path is a folder") }
+            // SQLite takes what is shorter than a page for an empty database.
+            let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
+            guard size == 0 || size >= 512 else { throw StoreError.damaged("the database file is damaged") }
             guard FileManager.default.isWritableFile(atPath: path) else { throw StoreError.unavailable("the database file is not writable") }
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
         } else if !FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600]) {

@@ -7,8 +7,8 @@ package import Logging
 import NIOCore
 import OAuth
 import OAuthClientAsyncHTTP
-import ServiceLifecycle
 import SQLiteStore
+import ServiceLifecycle
 import Synchronization
 import Vault
 
@@ -32,7 +32,7 @@ package struct GranteeServer: Sendable {
     }
 
     /// Opens the data directory (lock, keys, database), listens, writes `server.json`, and serves until graceful
-    /// shutdown or cancellation. Then waits for token requests that were sent and writes what they gave.
+    /// shutdown or cancellation. Then waits for token requests that were sent, writes what they gave, and returns.
     /// - Parameter onListening: called once.
     /// - Throws: ``StartError``
     package func run(onListening: @escaping @Sendable (Listening) async -> Void) async throws {
@@ -53,12 +53,11 @@ package struct GranteeServer: Sendable {
                 }
                 for await port in running {
                     let publicURL = try configuration.publicEndpoint(port: port)
-                    // Our own listener is no target, even where loopback is allowed.
-                    let egress = Egress(
-                        policy: .init(
-                            allowed: configuration.egressAllow, ownOrigins: ["http://127.0.0.1:\(port)", publicURL.origin], proxy: configuration.outboundProxy))
+                    let own = try ownOrigins(publicURL, port: port)
+                    let egress = Egress(policy: .init(allowed: configuration.egressAllow, ownOrigins: own, proxy: configuration.outboundProxy))
                     let broker = Broker(
-                        store: store, keyring: keyring, transport: try AsyncHTTPTransport(egress: egress, caFile: configuration.caFile), egress: egress, logger: logger,
+                        store: store, keyring: keyring, transport: try AsyncHTTPTransport(egress: egress, caFile: configuration.caFile), egress: egress,
+                        logger: logger,
                         configuration: .init(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant))
                     try await broker.start(adminKey: home.adminKey)
                     let faces = Faces(broker: broker, pages: pages, publicURL: publicURL, isLoopback: configuration.isLoopback, logger: logger)
@@ -72,16 +71,24 @@ package struct GranteeServer: Sendable {
                     await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: home.adminKey, broker: broker))
                     break
                 }
-                // The first end, of whichever, ends all.
-                try await group.next()
-                group.cancelAll()
-                try await group.waitForAll()
+                // A shutdown ends each in its own time; the first that fails ends all.
+                while try await group.next() != nil {}
             }
+        } catch is CancellationError {
+            // Cut off: by a test, or when requests took longer to end than a shutdown gives them.
         } catch {
             await close(gate, home, store)
             throw StartError(any: error, configuration)
         }
         await close(gate, home, store)
+    }
+
+    /// Wherever our listeners answer: no target, even where its network is allowed.
+    private func ownOrigins(_ publicURL: EndpointURL, port: Int) throws -> [String] {
+        var hosts: Set = ["127.0.0.1", configuration.host]
+        if ["0.0.0.0", "::"].contains(configuration.host) { hosts.formUnion(try System.enumerateDevices().compactMap { $0.address?.ipAddress }) }
+        let ports = [port, configuration.metricsPort].compactMap { $0 }
+        return [publicURL.origin] + hosts.flatMap { host in ports.map { "http://\(host.contains(":") ? "[\(host)]" : host):\($0)" } }
     }
 
     private func close(_ gate: Gate, _ home: Home, _ store: SQLiteStore) async {

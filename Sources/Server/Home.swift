@@ -14,7 +14,7 @@ struct Home: Sendable {
         do {
             directory = try DataDirectory(path: configuration.dataDirectory)
             databasePath = configuration.databasePath ?? directory.databasePath
-            masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? directory.masterKeys())
+            masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? directory.masterKeys(databasePath: databasePath))
             adminKey = try configuration.adminKey ?? directory.adminKey { "gk_admin_" + Entropy.system.token(bytes: 32) }
         } catch {
             throw StartError(any: error, configuration)

@@ -34,7 +34,9 @@ package struct ServerConfiguration: Sendable {
     /// - Throws: ``StartError`` naming the setting.
     func check() throws(StartError) {
         if let adminKey, adminKey.utf8.count < 32 || !adminKey.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
-            throw StartError("the admin API key must be at least 32 visible ASCII characters", hint: "set GRANTEE_ADMIN_KEY to a longer one, or leave it out to have one made")
+            throw StartError(
+                "the admin API key must be at least 32 visible ASCII characters",
+                hint: "set GRANTEE_ADMIN_KEY to a longer one, or leave it out to have one made")
         }
         if publicURL == nil, !isLoopback {
             throw StartError("--public-url is required when --host is not a loopback address", hint: "name the https URL that browsers reach this server at")

@@ -47,7 +47,9 @@ package struct StartError: Error, Sendable, Hashable {
         switch error {
         case .badMasterKeys(let reason): self.init("the master keys are not usable: \(reason)", hint: "id:base64url of 32 bytes, comma separated")
         case .wrongMasterKey(let id):
-            self.init("the database was sealed with another master key than the one given (its id is \(id))", hint: "give the key that was used before; nothing was changed")
+            self.init(
+                "the database was sealed with another master key than the one given (its id is \(id))",
+                hint: "give the key that was used before; nothing was changed")
         case .damaged, .noDataKey: self.init("the keys in the database are damaged", hint: "restore it from a backup")
         }
     }

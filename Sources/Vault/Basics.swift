@@ -1,9 +1,18 @@
 package import Foundation
+import OAuth
 
 /// A UUIDv7 in lower-case text: sorts by the time it was made, never used again. RFC 9562 §5.7.
 package struct UID: Sendable, Hashable, Codable, Comparable, CustomStringConvertible {
     package let text: String
     package init(text: String) { self.text = text }
+    /// `nil` when it is not one.
+    package init?(parsing text: String) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+        guard parts.map(\.count) == [8, 4, 4, 4, 12], parts[2].first == UInt8(ascii: "7"),
+            parts.joined().allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) })
+        else { return nil }
+        self.text = text
+    }
     package init(from decoder: any Decoder) throws { text = try decoder.singleValueContainer().decode(String.self) }
     package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
@@ -82,9 +91,8 @@ package struct Timestamp: Sendable, Hashable, Codable, Comparable {
 
     /// RFC 3339, with or without a fraction; `nil` when it is none.
     package init?(rfc3339 text: String) {
-        let plain = try? Date(text, strategy: .iso8601)
-        guard let date = plain ?? (try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true))) else { return nil }
-        self.init(date)
+        guard let milliseconds = RFC3339.milliseconds(text) else { return nil }
+        self.init(milliseconds: Int64(milliseconds))
     }
 }
 

@@ -28,18 +28,36 @@ package struct ConnectSession: Sendable {
         package var expectedAccount: String?
         package var allowAccountChange: Bool
         package enum Completion: String, Sendable, Codable { case browser, application }
-        package init(returnURL: String? = nil, scopes: [String]? = nil, loginHint: String? = nil, completion: Completion = .browser,
-                     expectedAccount: String? = nil, allowAccountChange: Bool = false) {
-            self.returnURL = returnURL; self.scopes = scopes; self.loginHint = loginHint; self.completion = completion
-            self.expectedAccount = expectedAccount; self.allowAccountChange = allowAccountChange
+        package init(
+            returnURL: String? = nil, scopes: [String]? = nil, loginHint: String? = nil, completion: Completion = .browser,
+            expectedAccount: String? = nil, allowAccountChange: Bool = false
+        ) {
+            self.returnURL = returnURL
+            self.scopes = scopes
+            self.loginHint = loginHint
+            self.completion = completion
+            self.expectedAccount = expectedAccount
+            self.allowAccountChange = allowAccountChange
         }
     }
 
-    package init(id: String, ticketHash: [UInt8], connectionUID: UID, subject: String, options: Options, state: State = .open, error: String? = nil,
-                 errorDetail: String? = nil, grantUID: UID? = nil, appName: String, keyID: String, createdAt: Timestamp, expiresAt: Timestamp) {
-        self.id = id; self.ticketHash = ticketHash; self.connectionUID = connectionUID; self.subject = subject; self.options = options
-        self.state = state; self.error = error; self.errorDetail = errorDetail; self.grantUID = grantUID
-        self.appName = appName; self.keyID = keyID; self.createdAt = createdAt; self.expiresAt = expiresAt
+    package init(
+        id: String, ticketHash: [UInt8], connectionUID: UID, subject: String, options: Options, state: State = .open, error: String? = nil,
+        errorDetail: String? = nil, grantUID: UID? = nil, appName: String, keyID: String, createdAt: Timestamp, expiresAt: Timestamp
+    ) {
+        self.id = id
+        self.ticketHash = ticketHash
+        self.connectionUID = connectionUID
+        self.subject = subject
+        self.options = options
+        self.state = state
+        self.error = error
+        self.errorDetail = errorDetail
+        self.grantUID = grantUID
+        self.appName = appName
+        self.keyID = keyID
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
     }
 }
 
@@ -56,10 +74,18 @@ package struct AuthorizationAttempt: Sendable {
     package var pending: Sealed
     package var createdAt: Timestamp
     package var expiresAt: Timestamp
-    package init(stateHash: [UInt8], sessionID: String, connectionUID: UID, connectionRevision: Int, bindingHash: [UInt8], pending: Sealed,
-                 createdAt: Timestamp, expiresAt: Timestamp) {
-        self.stateHash = stateHash; self.sessionID = sessionID; self.connectionUID = connectionUID; self.connectionRevision = connectionRevision
-        self.bindingHash = bindingHash; self.pending = pending; self.createdAt = createdAt; self.expiresAt = expiresAt
+    package init(
+        stateHash: [UInt8], sessionID: String, connectionUID: UID, connectionRevision: Int, bindingHash: [UInt8], pending: Sealed,
+        createdAt: Timestamp, expiresAt: Timestamp
+    ) {
+        self.stateHash = stateHash
+        self.sessionID = sessionID
+        self.connectionUID = connectionUID
+        self.connectionRevision = connectionRevision
+        self.bindingHash = bindingHash
+        self.pending = pending
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
     }
 }
 
@@ -71,6 +97,10 @@ package struct Completion: Sendable {
     package var captured: [String: String]
     package var expiresAt: Timestamp
     package init(sessionID: String, connectionRevision: Int, code: Sealed, captured: [String: String], expiresAt: Timestamp) {
-        self.sessionID = sessionID; self.connectionRevision = connectionRevision; self.code = code; self.captured = captured; self.expiresAt = expiresAt
+        self.sessionID = sessionID
+        self.connectionRevision = connectionRevision
+        self.code = code
+        self.captured = captured
+        self.expiresAt = expiresAt
     }
 }

@@ -12,19 +12,33 @@ package struct Connection: Sendable {
     package var revision: Int
 
     package struct Health: Sendable, Hashable, Codable {
-        package enum State: String, Sendable, Codable { case ok, misconfigured, providerDown = "provider_down" }
+        package enum State: String, Sendable, Codable {
+            case ok, misconfigured
+            case providerDown = "provider_down"
+        }
         package var state: State
         package var reason: String?
         package var since: Timestamp
         package init(state: State, reason: String? = nil, since: Timestamp) {
-            self.state = state; self.reason = reason; self.since = since
+            self.state = state
+            self.reason = reason
+            self.since = since
         }
     }
 
-    package init(uid: UID, id: String, settings: ConnectionSettings, clientSecret: Sealed? = nil, password: Sealed? = nil,
-                 health: Health, createdAt: Timestamp, updatedAt: Timestamp, revision: Int = 1) {
-        self.uid = uid; self.id = id; self.settings = settings; self.clientSecret = clientSecret; self.password = password
-        self.health = health; self.createdAt = createdAt; self.updatedAt = updatedAt; self.revision = revision
+    package init(
+        uid: UID, id: String, settings: ConnectionSettings, clientSecret: Sealed? = nil, password: Sealed? = nil,
+        health: Health, createdAt: Timestamp, updatedAt: Timestamp, revision: Int = 1
+    ) {
+        self.uid = uid
+        self.id = id
+        self.settings = settings
+        self.clientSecret = clientSecret
+        self.password = password
+        self.health = health
+        self.createdAt = createdAt
+        self.updatedAt = updatedAt
+        self.revision = revision
     }
 }
 
@@ -44,12 +58,16 @@ package struct ConnectionSettings: Sendable, Hashable, Codable {
     package var agentAccess: AgentAccess = AgentAccess()
 
     package init(name: String, oauth: OAuthSettings) {
-        self.name = name; self.oauth = oauth; self.authenticationInstructions = "Authorization: Bearer <token>"
+        self.name = name
+        self.oauth = oauth
+        self.authenticationInstructions = "Authorization: Bearer <token>"
     }
 }
 
 package enum GrantType: String, Sendable, Hashable, Codable, CaseIterable {
-    case password, clientCredentials = "client_credentials", authorizationCode = "authorization_code"
+    case password
+    case clientCredentials = "client_credentials"
+    case authorizationCode = "authorization_code"
 }
 
 package struct OAuthSettings: Sendable, Hashable, Codable {
@@ -115,7 +133,9 @@ package struct VariablePattern: Sendable, Hashable, Codable {
     package var hosts: [String]?
     package var pattern: String?
     package init(kind: Kind, hosts: [String]? = nil, pattern: String? = nil) {
-        self.kind = kind; self.hosts = hosts; self.pattern = pattern
+        self.kind = kind
+        self.hosts = hosts
+        self.pattern = pattern
     }
 }
 

@@ -34,16 +34,33 @@ package struct Grant: Sendable {
     package var refreshedAt: Timestamp?
     package var lastUsedAt: Timestamp?
 
-    package init(uid: UID, connectionUID: UID, subject: String, slot: String = "", accessToken: Sealed? = nil, refreshToken: Sealed? = nil,
-                 tokenType: String = "Bearer", scope: [String]? = nil, requestedScope: [String] = [], captured: [String: String] = [:],
-                 account: String? = nil, expiresAt: Timestamp? = nil, refreshExpiresAt: Timestamp? = nil, state: State = .active,
-                 stateReason: String? = nil, stateSince: Timestamp, tokenGeneration: Int, nextRefreshAt: Timestamp? = nil,
-                 createdAt: Timestamp, refreshedAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil) {
-        self.uid = uid; self.connectionUID = connectionUID; self.subject = subject; self.slot = slot
-        self.accessToken = accessToken; self.refreshToken = refreshToken; self.tokenType = tokenType; self.scope = scope
-        self.requestedScope = requestedScope; self.captured = captured; self.account = account; self.expiresAt = expiresAt
-        self.refreshExpiresAt = refreshExpiresAt; self.state = state; self.stateReason = stateReason; self.stateSince = stateSince
-        self.tokenGeneration = tokenGeneration; self.nextRefreshAt = nextRefreshAt; self.createdAt = createdAt
-        self.refreshedAt = refreshedAt; self.lastUsedAt = lastUsedAt
+    package init(
+        uid: UID, connectionUID: UID, subject: String, slot: String = "", accessToken: Sealed? = nil, refreshToken: Sealed? = nil,
+        tokenType: String = "Bearer", scope: [String]? = nil, requestedScope: [String] = [], captured: [String: String] = [:],
+        account: String? = nil, expiresAt: Timestamp? = nil, refreshExpiresAt: Timestamp? = nil, state: State = .active,
+        stateReason: String? = nil, stateSince: Timestamp, tokenGeneration: Int, nextRefreshAt: Timestamp? = nil,
+        createdAt: Timestamp, refreshedAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil
+    ) {
+        self.uid = uid
+        self.connectionUID = connectionUID
+        self.subject = subject
+        self.slot = slot
+        self.accessToken = accessToken
+        self.refreshToken = refreshToken
+        self.tokenType = tokenType
+        self.scope = scope
+        self.requestedScope = requestedScope
+        self.captured = captured
+        self.account = account
+        self.expiresAt = expiresAt
+        self.refreshExpiresAt = refreshExpiresAt
+        self.state = state
+        self.stateReason = stateReason
+        self.stateSince = stateSince
+        self.tokenGeneration = tokenGeneration
+        self.nextRefreshAt = nextRefreshAt
+        self.createdAt = createdAt
+        self.refreshedAt = refreshedAt
+        self.lastUsedAt = lastUsedAt
     }
 }

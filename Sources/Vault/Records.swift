@@ -13,10 +13,20 @@ package struct APIKey: Sendable, Hashable {
     package var createdAt: Timestamp
     package var expiresAt: Timestamp?
     package var lastUsedAt: Timestamp?
-    package init(id: String, name: String, hash: [UInt8], role: Role, connections: [UID]? = nil, subjects: [String]? = nil,
-                 requestsPerMinute: Int? = nil, createdAt: Timestamp, expiresAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil) {
-        self.id = id; self.name = name; self.hash = hash; self.role = role; self.connections = connections; self.subjects = subjects
-        self.requestsPerMinute = requestsPerMinute; self.createdAt = createdAt; self.expiresAt = expiresAt; self.lastUsedAt = lastUsedAt
+    package init(
+        id: String, name: String, hash: [UInt8], role: Role, connections: [UID]? = nil, subjects: [String]? = nil,
+        requestsPerMinute: Int? = nil, createdAt: Timestamp, expiresAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil
+    ) {
+        self.id = id
+        self.name = name
+        self.hash = hash
+        self.role = role
+        self.connections = connections
+        self.subjects = subjects
+        self.requestsPerMinute = requestsPerMinute
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
+        self.lastUsedAt = lastUsedAt
     }
 }
 
@@ -28,7 +38,10 @@ package struct RefreshIntent: Sendable, Hashable {
     /// How often this generation's refresh token was sent.
     package var attempts: Int
     package init(grantUID: UID, generation: Int, sentAt: Timestamp, attempts: Int = 1) {
-        self.grantUID = grantUID; self.generation = generation; self.sentAt = sentAt; self.attempts = attempts
+        self.grantUID = grantUID
+        self.generation = generation
+        self.sentAt = sentAt
+        self.attempts = attempts
     }
 }
 
@@ -42,8 +55,13 @@ package struct OrphanToken: Sendable {
     package var nextTryAt: Timestamp
     package var tries: Int
     package init(uid: UID, connectionUID: UID, accessToken: Sealed?, refreshToken: Sealed?, createdAt: Timestamp, nextTryAt: Timestamp, tries: Int = 0) {
-        self.uid = uid; self.connectionUID = connectionUID; self.accessToken = accessToken; self.refreshToken = refreshToken
-        self.createdAt = createdAt; self.nextTryAt = nextTryAt; self.tries = tries
+        self.uid = uid
+        self.connectionUID = connectionUID
+        self.accessToken = accessToken
+        self.refreshToken = refreshToken
+        self.createdAt = createdAt
+        self.nextTryAt = nextTryAt
+        self.tries = tries
     }
 }
 
@@ -64,10 +82,20 @@ package struct Activity: Sendable, Hashable, Codable {
     package var count: Int
     /// Fixed words and names, never a value of a provider or a secret.
     package var detail: String?
-    package init(uid: UID, at: Timestamp, action: String, connectionUID: UID? = nil, connection: String? = nil, subject: String? = nil,
-                 key: String? = nil, result: String = "ok", count: Int = 1, detail: String? = nil) {
-        self.uid = uid; self.at = at; self.action = action; self.connectionUID = connectionUID; self.connection = connection
-        self.subject = subject; self.key = key; self.result = result; self.count = count; self.detail = detail
+    package init(
+        uid: UID, at: Timestamp, action: String, connectionUID: UID? = nil, connection: String? = nil, subject: String? = nil,
+        key: String? = nil, result: String = "ok", count: Int = 1, detail: String? = nil
+    ) {
+        self.uid = uid
+        self.at = at
+        self.action = action
+        self.connectionUID = connectionUID
+        self.connection = connection
+        self.subject = subject
+        self.key = key
+        self.result = result
+        self.count = count
+        self.detail = detail
     }
 }
 
@@ -78,6 +106,9 @@ package struct DataKeyRecord: Sendable, Hashable {
     package var masterKeyID: String
     package var wrapped: [UInt8]
     package init(id: Int, scope: String, masterKeyID: String, wrapped: [UInt8]) {
-        self.id = id; self.scope = scope; self.masterKeyID = masterKeyID; self.wrapped = wrapped
+        self.id = id
+        self.scope = scope
+        self.masterKeyID = masterKeyID
+        self.wrapped = wrapped
     }
 }

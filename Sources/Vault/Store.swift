@@ -20,7 +20,8 @@ package protocol Store: Sendable {
     func grant(connection: UID, subject: String, slot: String) async throws -> Grant?
     func grant(uid: UID) async throws -> Grant?
     /// Inserts (`expectedGeneration` nil) or replaces the whole record if its generation is still the expected one;
-    /// a refresh intent of the grant is cleared in the same transaction. Compare and set on `token_generation`.
+    /// a refresh intent of the grant is cleared in the same transaction. Compare and set on `token_generation`. The last
+    /// use of a grant that is there stays as it is: ``touchGrants(_:)`` alone changes it.
     /// - Returns: false when another writer was first (nothing is written).
     func put(_ grant: Grant, expectedGeneration: Int?) async throws -> Bool
     /// Changes state only, if the generation is still the expected one; generation stays.
@@ -45,7 +46,9 @@ package protocol Store: Sendable {
     func session(id: String) async throws -> ConnectSession?
     func session(ticketHash: [UInt8]) async throws -> ConnectSession?
     /// Moves a session's state if it is one of `from`. - Returns: whether it was.
-    func moveSession(_ id: String, from: [ConnectSession.State], to: ConnectSession.State, error: String?, errorDetail: String?, grant: UID?) async throws -> Bool
+    func moveSession(
+        _ id: String, from: [ConnectSession.State], to: ConnectSession.State, error: String?, errorDetail: String?, grant: UID?
+    ) async throws -> Bool
     func insert(_ attempt: AuthorizationAttempt) async throws
     /// Consumes and returns in one statement: a callback replayed a microsecond later finds it consumed.
     func takeAttempt(stateHash: [UInt8], now: Timestamp) async throws -> TakenAttempt
@@ -94,7 +97,12 @@ package struct GrantFilter: Sendable {
     package var state: String?
     package var now: Timestamp
     package init(connection: UID? = nil, connections: [UID]? = nil, subject: String? = nil, subjects: [String]? = nil, state: String? = nil, now: Timestamp) {
-        self.connection = connection; self.connections = connections; self.subject = subject; self.subjects = subjects; self.state = state; self.now = now
+        self.connection = connection
+        self.connections = connections
+        self.subject = subject
+        self.subjects = subjects
+        self.state = state
+        self.now = now
     }
 }
 
@@ -104,7 +112,10 @@ package struct ActivityFilter: Sendable {
     package var subject: String?
     package var action: String?
     package init(connection: String? = nil, connectionUID: UID? = nil, subject: String? = nil, action: String? = nil) {
-        self.connection = connection; self.connectionUID = connectionUID; self.subject = subject; self.action = action
+        self.connection = connection
+        self.connectionUID = connectionUID
+        self.subject = subject
+        self.action = action
     }
 }
 

@@ -31,17 +31,19 @@ import Vault
         #expect(session.grant?.grant.subject == "user-1")
     }
 
-    @Test("Each is refused before anything goes to the token endpoint (SEC-02, SEC-10, SEC-23, SEC-26)", arguments: [
-        ("code=c-1", "invalid_state"),
-        ("code=c-1&state=unknown", "invalid_state"),
-        ("code=c-1&state=STATE&state=STATE", "invalid_request"),
-        ("code=c-1&error=access_denied&state=STATE", "invalid_request"),
-        ("code=%ZZ&state=STATE", "invalid_request"),
-        ("state=STATE", "missing_code"),
-        ("code=&state=STATE", "missing_code"),
-        ("error=access_denied&state=STATE", "access_denied"),
-        ("error=%3Cscript%3E&state=STATE", "unknown_error"),
-    ])
+    @Test(
+        "Each is refused before anything goes to the token endpoint (SEC-02, SEC-10, SEC-23, SEC-26)",
+        arguments: [
+            ("code=c-1", "invalid_state"),
+            ("code=c-1&state=unknown", "invalid_state"),
+            ("code=c-1&state=STATE&state=STATE", "invalid_request"),
+            ("code=c-1&error=access_denied&state=STATE", "invalid_request"),
+            ("code=%ZZ&state=STATE", "invalid_request"),
+            ("state=STATE", "missing_code"),
+            ("code=&state=STATE", "missing_code"),
+            ("error=access_denied&state=STATE", "access_denied"),
+            ("error=%3Cscript%3E&state=STATE", "unknown_error"),
+        ])
     func refused(query: String, code: String) async throws {
         let bench = try await bench()
         let trip = try await Trip(bench, "app")
@@ -161,7 +163,9 @@ import Vault
         let trip = try await pending(bench)
         let wins = await withTaskGroup(of: Bool.self) { group in
             for _ in 0..<20 {
-                group.addTask { await bench.code { _ = try await bench.broker.completeSession(id: trip.session.id, subject: "user-1", by: bench.admin) } == nil }
+                group.addTask {
+                    await bench.code { _ = try await bench.broker.completeSession(id: trip.session.id, subject: "user-1", by: bench.admin) } == nil
+                }
             }
             return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
         }
@@ -208,7 +212,10 @@ import Vault
         #expect(trip.tokenRequests == (passes ? 1 : 0))
     }
 
-    @Test(arguments: ["//evil.example", "https:\\\\evil.example", "https://app.example@evil.example/", "https://app.example.evil.example/", "javascript:alert(1)", "http://app.example/"])
+    @Test(arguments: [
+        "//evil.example", "https:\\\\evil.example", "https://app.example@evil.example/", "https://app.example.evil.example/", "javascript:alert(1)",
+        "http://app.example/",
+    ])
     func onlyListedOriginsAreReturnedTo(url: String) async throws {  // SEC-29
         let bench = try await bench()
         #expect(await bench.code { _ = try await Trip(bench, "app", options: .init(returnURL: url)) } == .invalidRequest)

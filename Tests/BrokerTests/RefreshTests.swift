@@ -183,9 +183,10 @@ import Vault
 
     @Test func tokensThatArriveForARevokedGrantAreRevokedToo() async throws {
         let bench = try await expired()
-        bench.provider.set(delay: .milliseconds(150))
+        bench.provider.set(delay: .seconds(1))
         let refresh = Task { await bench.code { _ = try await bench.token("app") } }
         while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        bench.provider.set(delay: nil)
         _ = try await bench.broker.revoke(connectionID: "app", subject: "", by: bench.admin)
         #expect(await refresh.value != nil)
         #expect(try await bench.grant("app").state == "revoked")

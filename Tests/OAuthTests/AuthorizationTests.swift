@@ -3,7 +3,8 @@ import Testing
 @testable import OAuth
 
 let as1 = AuthorizationServer(
-    issuer: "https://as.example", authorizationEndpoint: try? EndpointURL("https://as.example/authorize"), tokenEndpoint: try! EndpointURL("https://as.example/token"),
+    issuer: "https://as.example", authorizationEndpoint: try? EndpointURL("https://as.example/authorize"),
+    tokenEndpoint: try! EndpointURL("https://as.example/token"),
     revocationEndpoint: try? EndpointURL("https://as.example/revoke"))
 
 func makeClient(
@@ -18,16 +19,21 @@ func makeClient(
 }
 
 @Suite struct PKCETests {
-    @Test("RFC 7636 Appendix B, and the pair of OAuth 2.1", arguments: [
-        ("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
-        ("3641a2d12d66101249cdf7a79c000c1f8c05d2aafcf14bf146497bed", "6fdkQaPm51l13DSukcAH3Mdx7_ntecHYd1vi3n0hMZY"),
-    ])
+    @Test(
+        "RFC 7636 Appendix B, and the pair of OAuth 2.1",
+        arguments: [
+            ("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+            ("3641a2d12d66101249cdf7a79c000c1f8c05d2aafcf14bf146497bed", "6fdkQaPm51l13DSukcAH3Mdx7_ntecHYd1vi3n0hMZY"),
+        ])
     func vectors(verifier: String, challenge: String) throws {
         #expect(try PKCE.challenge(for: CodeVerifier(verifier), mode: .s256) == challenge)
         #expect(try PKCE.challenge(for: CodeVerifier(verifier), mode: .plain) == verifier)
     }
 
-    @Test(arguments: [String(repeating: "a", count: 42), String(repeating: "a", count: 129), String(repeating: "a", count: 43) + "+", "é" + String(repeating: "a", count: 43), String(repeating: "a", count: 50) + "=", String(repeating: "a", count: 50) + " "])
+    @Test(arguments: [
+        String(repeating: "a", count: 42), String(repeating: "a", count: 129), String(repeating: "a", count: 43) + "+", "é" + String(repeating: "a", count: 43),
+        String(repeating: "a", count: 50) + "=", String(repeating: "a", count: 50) + " ",
+    ])
     func refuses(verifier: String) { #expect(throws: PKCEError.self) { try PKCE.challenge(for: CodeVerifier(verifier), mode: .s256) } }
 
     @Test("A thousand attempts share no verifier, state or nonce (SEC-01, SEC-04)")
@@ -65,8 +71,12 @@ func makeClient(
             $0.authorizationParams = ["access_type": "offline", "empty": ""]
             $0.authorizationParameterNames = ["client_id": "client_key"]
         }
-        let url = try client.authorizationRequest(redirectURI: "https://c.example/", scopes: ["a", "b"], pkce: .none, loginHint: "x@y", entropy: Self.entropy).url
-        #expect(url == "https://as.example/authorize?client_key=s6BhdRkqt3&redirect_uri=https%3A%2F%2Fc.example%2F&scope=a%2Cb&state=\(Self.zeros)&login_hint=x%40y&access_type=offline")
+        let url = try client.authorizationRequest(redirectURI: "https://c.example/", scopes: ["a", "b"], pkce: .none, loginHint: "x@y", entropy: Self.entropy)
+            .url
+        #expect(
+            url
+                == "https://as.example/authorize?client_key=s6BhdRkqt3&redirect_uri=https%3A%2F%2Fc.example%2F&scope=a%2Cb&state=\(Self.zeros)&login_hint=x%40y&access_type=offline"
+        )
     }
 
     @Test func rawScopeGoesOutAsItIsWritten() throws {
@@ -75,16 +85,19 @@ func makeClient(
     }
 
     @Test func refusesWhatCannotBeAsked() {
-        #expect(throws: RequestError.self) { try makeClient().authorizationRequest(redirectURI: "x", scopes: ["a b"]) }
-        #expect(throws: RequestError.self) { try makeClient(id: "").authorizationRequest(redirectURI: "x", scopes: []) }
+        #expect(throws: RequestError.self) { try makeClient().authorizationRequest(redirectURI: "https://c.example/", scopes: ["a b"]) }
+        #expect(throws: RequestError.self) { try makeClient(id: "").authorizationRequest(redirectURI: "https://c.example/", scopes: []) }
         var client = makeClient()
         client.server.authorizationEndpoint = try? EndpointURL("https://as.example/authorize?state=fixed")
-        #expect(throws: RequestError.self) { try client.authorizationRequest(redirectURI: "x", scopes: []) }
+        #expect(throws: RequestError.self) { try client.authorizationRequest(redirectURI: "https://c.example/", scopes: []) }
         client.server.authorizationEndpoint = nil
-        #expect(throws: RequestError.self) { try client.authorizationRequest(redirectURI: "x", scopes: []) }
+        #expect(throws: RequestError.self) { try client.authorizationRequest(redirectURI: "https://c.example/", scopes: []) }
     }
 
-    @Test(arguments: ["client_id", "Client_Secret", "STATE", "code", "code_challenge", "request", "request_uri", "client_assertion_type", "grant_type", "response_type", "redirect_uri", "refresh_token", "nonce", "dpop_jkt", "response_mode"])
+    @Test(arguments: [
+        "client_id", "Client_Secret", "STATE", "code", "code_challenge", "request", "request_uri", "client_assertion_type", "grant_type", "response_type",
+        "redirect_uri", "refresh_token", "nonce", "dpop_jkt", "response_mode",
+    ])
     func protocolParametersAreReserved(name: String) { #expect(Client.isReservedParameter(name)) }  // SEC-14
     @Test(arguments: ["audience", "resource", "prompt", "access_type", "codec", "requester", "tenant"])
     func othersAreNot(name: String) { #expect(!Client.isReservedParameter(name)) }
@@ -107,12 +120,15 @@ func makeClient(
         }
     }
 
-    @Test("Promise, presence and equality of iss, with near misses (SEC-24)", arguments: [
-        (true, "&iss=https%3A%2F%2Fas.example", true), (true, "", false), (true, "&iss=", false), (true, "&iss=https%3A%2F%2Fevil.example", false),
-        (false, "&iss=https://as.example", true), (false, "", true), (false, "&iss=https%3A%2F%2Fevil.example", false),
-        (false, "&iss=https%3A%2F%2Fas.example%2F", false), (false, "&iss=https%3A%2F%2FAS.example", false), (false, "&iss=https%3A%2F%2Fas.example%3A443", false),
-        (false, "&iss=https%253A%252F%252Fas.example", false), (false, "&iss=https%3A%2F%2Fas%2Eexample", true),
-    ])
+    @Test(
+        "Promise, presence and equality of iss, with near misses (SEC-24)",
+        arguments: [
+            (true, "&iss=https%3A%2F%2Fas.example", true), (true, "", false), (true, "&iss=", false), (true, "&iss=https%3A%2F%2Fevil.example", false),
+            (false, "&iss=https://as.example", true), (false, "", true), (false, "&iss=https%3A%2F%2Fevil.example", false),
+            (false, "&iss=https%3A%2F%2Fas.example%2F", false), (false, "&iss=https%3A%2F%2FAS.example", false),
+            (false, "&iss=https%3A%2F%2Fas.example%3A443", false),
+            (false, "&iss=https%253A%252F%252Fas.example", false), (false, "&iss=https%3A%2F%2Fas%2Eexample", true),
+        ])
     func issuer(promised: Bool, iss: String, accepted: Bool) throws {
         #expect(try outcome("code=c&state=STATE" + iss, promises: promised) == (accepted ? "c" : "issuerMismatch"))
         let denied = try outcome("error=access_denied&state=STATE" + iss, promises: promised)
@@ -128,11 +144,14 @@ func makeClient(
     ])
     func judged(query: String, expected: String) throws { #expect(try outcome(query) == expected) }
 
-    @Test("Refused as malformed (SEC-26)", arguments: [
-        "state=STATE&state=STATE&code=c", "code=c&code=c&state=STATE", "code=c&%63ode=d&state=STATE", "code=c&error=x&state=STATE", "code=%ff&state=STATE",
-        "code=%&state=STATE", "iss=a&iss=a&code=c&state=STATE", "code=a+b&state=STATE", "code=a%0Ab&state=STATE", "code=%C3%A9&state=STATE", "code=a%00&state=STATE",
-        "code=" + String(repeating: "x", count: 8193) + "&state=STATE", "code=c&state=STATE&x=" + String(repeating: "x", count: 17_000),
-    ])
+    @Test(
+        "Refused as malformed (SEC-26)",
+        arguments: [
+            "state=STATE&state=STATE&code=c", "code=c&code=c&state=STATE", "code=c&%63ode=d&state=STATE", "code=c&error=x&state=STATE", "code=%ff&state=STATE",
+            "code=%&state=STATE", "iss=a&iss=a&code=c&state=STATE", "code=a+b&state=STATE", "code=a%0Ab&state=STATE", "code=%C3%A9&state=STATE",
+            "code=a%00&state=STATE",
+            "code=" + String(repeating: "x", count: 8193) + "&state=STATE", "code=c&state=STATE&x=" + String(repeating: "x", count: 17_000),
+        ])
     func malformed(query: String) throws { #expect(try outcome(query).hasPrefix("malformed")) }
 
     @Test("Provider text is bounded and on one line (SEC-25)")

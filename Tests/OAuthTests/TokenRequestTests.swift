@@ -11,14 +11,16 @@ import Testing
         return try request.pending.accept(AuthorizationResponse(query: "code=SplxlOBeZQQYbYS6WxSbIA&state=\(request.state.withExposed { $0 })".utf8))
     }
 
-    @Test("Worked vectors of client authentication (SEC-34)", arguments: [
-        (ClientAuthenticationMethod.clientSecretBasic, "s6BhdRkqt3", "gX1fBat3bV", "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"),
-        (.clientSecretBasic, "s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw", "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"),
-        (.clientSecretBasic, "rs08", "long-secure-random-secret", "Basic cnMwODpsb25nLXNlY3VyZS1yYW5kb20tc2VjcmV0"),
-        (.clientSecretBasic, "client:id@example", "p+s%/ é", "Basic Y2xpZW50JTNBaWQlNDBleGFtcGxlOnAlMkJzJTI1JTJGKyVDMyVBOQ=="),
-        (.clientSecretBasic, "client-7", "p+s%/ é", "Basic Y2xpZW50LTc6cCUyQnMlMjUlMkYrJUMzJUE5"),
-        (.clientSecretBasicRaw, "client-7", "p+s%/ é", "Basic Y2xpZW50LTc6cCtzJS8gw6k="),
-    ])
+    @Test(
+        "Worked vectors of client authentication (SEC-34)",
+        arguments: [
+            (ClientAuthenticationMethod.clientSecretBasic, "s6BhdRkqt3", "gX1fBat3bV", "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"),
+            (.clientSecretBasic, "s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw", "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"),
+            (.clientSecretBasic, "rs08", "long-secure-random-secret", "Basic cnMwODpsb25nLXNlY3VyZS1yYW5kb20tc2VjcmV0"),
+            (.clientSecretBasic, "client:id@example", "p+s%/ é", "Basic Y2xpZW50JTNBaWQlNDBleGFtcGxlOnAlMkJzJTI1JTJGKyVDMyVBOQ=="),
+            (.clientSecretBasic, "client-7", "p+s%/ é", "Basic Y2xpZW50LTc6cCUyQnMlMjUlMkYrJUMzJUE5"),
+            (.clientSecretBasicRaw, "client-7", "p+s%/ é", "Basic Y2xpZW50LTc6cCtzJS8gw6k="),
+        ])
     func basic(method: ClientAuthenticationMethod, id: String, secret: String, header: String) throws {
         let request = try makeClient(method, id: id, secret: secret).tokenRequest(.clientCredentials(scopes: []))
         #expect(request.head.headerFields[.authorization] == header)
@@ -50,10 +52,18 @@ import Testing
         #expect(exchange.head.headerFields[.accept] == "application/json")
         #expect(exchange.head.headerFields[.contentType] == "application/x-www-form-urlencoded")
         #expect(
-            body(exchange) == "grant_type=authorization_code&code=SplxlOBeZQQYbYS6WxSbIA&redirect_uri=https%3A%2F%2Fclient.example.com%2Fcb&code_verifier=\(AuthorizationRequestTests.zeros)")
-        #expect(body(try client.tokenRequest(.password(username: "johndoe", password: Password("A3ddj3w"), scopes: []))) == "grant_type=password&username=johndoe&password=A3ddj3w")
-        #expect(body(try client.tokenRequest(.password(username: "+ % &", password: Password("= £ €"), scopes: []))) == "grant_type=password&username=%2B+%25+%26&password=%3D+%C2%A3+%E2%82%AC")
-        #expect(body(try client.tokenRequest(.refreshToken(RefreshToken("tGzv3JOkF0XG5Qx2TlKWIA"), scopes: ["x"]))) == "grant_type=refresh_token&refresh_token=tGzv3JOkF0XG5Qx2TlKWIA")
+            body(exchange)
+                == "grant_type=authorization_code&code=SplxlOBeZQQYbYS6WxSbIA&redirect_uri=https%3A%2F%2Fclient.example.com%2Fcb&code_verifier=\(AuthorizationRequestTests.zeros)"
+        )
+        #expect(
+            body(try client.tokenRequest(.password(username: "johndoe", password: Password("A3ddj3w"), scopes: [])))
+                == "grant_type=password&username=johndoe&password=A3ddj3w")
+        #expect(
+            body(try client.tokenRequest(.password(username: "+ % &", password: Password("= £ €"), scopes: [])))
+                == "grant_type=password&username=%2B+%25+%26&password=%3D+%C2%A3+%E2%82%AC")
+        #expect(
+            body(try client.tokenRequest(.refreshToken(RefreshToken("tGzv3JOkF0XG5Qx2TlKWIA"), scopes: ["x"])))
+                == "grant_type=refresh_token&refresh_token=tGzv3JOkF0XG5Qx2TlKWIA")
     }
 
     @Test func profileSwitches() throws {
@@ -75,7 +85,9 @@ import Testing
         let fetched = try named.tokenRequest(.clientCredentials(scopes: ["a"]))
         #expect(body(fetched) == "grant_type=account_credentials&scope=a&client_id=s6BhdRkqt3&account_id=7")
         #expect(fetched.head.headerFields[HTTPField.Name("X-Api-Version")!] == "2")
-        #expect(body(try named.tokenRequest(.refreshToken(RefreshToken("r"), scopes: ["a"]))) == "grant_type=refresh_token&refresh_token=r&scope=a&client_id=s6BhdRkqt3&account_id=7&resource=r")
+        #expect(
+            body(try named.tokenRequest(.refreshToken(RefreshToken("r"), scopes: ["a"])))
+                == "grant_type=refresh_token&refresh_token=r&scope=a&client_id=s6BhdRkqt3&account_id=7&resource=r")
         let secretUser = try makeClient { $0.basicUser = .secret }.tokenRequest(.clientCredentials(scopes: []))
         #expect(secretUser.head.headerFields[.authorization] == "Basic Z1gxZkJhdDNiVjo=")
         #expect(throws: RequestError.self) { try makeClient { $0.tokenHeaders = ["X": "a\r\nb"] }.tokenRequest(.clientCredentials(scopes: [])) }

@@ -40,12 +40,13 @@ import Testing
         #expect(try JSONValue(parsing: text.utf8).object?.members.count == 60_000)
     }
 
-    @Test(arguments: [
-        ("3600", 3600, 3600), ("3.6e3", 3600, 3600), ("3600.5", nil, 3600), ("-1", -1, -1), ("-0.5", nil, -1), ("0.000", 0, 0), ("-0", 0, 0),
-        ("1e400", nil, Int.max), ("-1e400", nil, Int.min), ("1e-400", nil, 0), ("9223372036854775807", Int.max, Int.max),
-        ("9223372036854775808", nil, Int.max), ("-9223372036854775808", Int.min, Int.min), ("1e999999999999", nil, Int.max), ("0e999999999", 0, 0),
-        ("123456789e-3", nil, 123_456), ("1200e-2", 12, 12),
-    ] as [(String, Int?, Int)])
+    @Test(
+        arguments: [
+            ("3600", 3600, 3600), ("3.6e3", 3600, 3600), ("3600.5", nil, 3600), ("-1", -1, -1), ("-0.5", nil, -1), ("0.000", 0, 0), ("-0", 0, 0),
+            ("1e400", nil, Int.max), ("-1e400", nil, Int.min), ("1e-400", nil, 0), ("9223372036854775807", Int.max, Int.max),
+            ("9223372036854775808", nil, Int.max), ("-9223372036854775808", Int.min, Int.min), ("1e999999999999", nil, Int.max), ("0e999999999", 0, 0),
+            ("123456789e-3", nil, 123_456), ("1200e-2", 12, 12),
+        ] as [(String, Int?, Int)])
     func numbersNeitherRoundNorTrap(text: String, whole: Int?, floored: Int) throws {
         guard case .number(let number) = try JSONValue(parsing: text.utf8) else {
             Issue.record("not a number")
@@ -125,17 +126,20 @@ import Testing
         #expect(try EndpointURL(url.description) == url)
     }
 
-    @Test("What passes other parsers is refused (SEC-68)", arguments: [
-        "", "as.example", "ftp://as.example", "file:///etc/passwd", "javascript:alert(1)", "https:/as.example", "https://", "https:///x", "https://:443/",
-        "https://u@as.example/", "https://u:p@as.example/", "https://as.example#f", "https://as.example/#", "https://as.example/ x", "https://as.example/\u{0}",
-        "https://as.example/\n", "https://good\\@evil/", "https://good%00.evil/", "https://good%2eevil.example/", "https://[::1%25lo]/", "https://[::1]x/",
-        "https://[127.0.0.1]/", "https://[:::1]/", "https://[1::2::3]/", "https://as.example:0/", "https://as.example:99999/", "https://as.example:0443/",
-        "https://as.example:/", "https://as.example:4a/", "https://2130706433/", "https://0177.0.0.1/", "https://0x7f.1/", "https://127.1/", "https://0/",
-        "https://1.2.3.4.5/", "https://256.1.1.1/", "https://0x7f000001/", "https://bücher.example/", "https://①.example/", "https://as..example/",
-        "https://-a.example/", "https://a-.example/", "https://as.example/%zz", "https://as.example/%2", "https://as.example/<x>", "https://as.example/{x}",
-        "https://" + String(repeating: "a", count: 64) + ".example/", "https://" + String(repeating: "a.", count: 130) + "example/",
-        "https://as.example/" + String(repeating: "a", count: 9000),
-    ])
+    @Test(
+        "What passes other parsers is refused (SEC-68)",
+        arguments: [
+            "", "as.example", "ftp://as.example", "file:///etc/passwd", "javascript:alert(1)", "https:/as.example", "https://", "https:///x", "https://:443/",
+            "https://u@as.example/", "https://u:p@as.example/", "https://as.example#f", "https://as.example/#", "https://as.example/ x",
+            "https://as.example/\u{0}",
+            "https://as.example/\n", "https://good\\@evil/", "https://good%00.evil/", "https://good%2eevil.example/", "https://[::1%25lo]/", "https://[::1]x/",
+            "https://[127.0.0.1]/", "https://[:::1]/", "https://[1::2::3]/", "https://as.example:0/", "https://as.example:99999/", "https://as.example:0443/",
+            "https://as.example:/", "https://as.example:4a/", "https://2130706433/", "https://0177.0.0.1/", "https://0x7f.1/", "https://127.1/", "https://0/",
+            "https://1.2.3.4.5/", "https://256.1.1.1/", "https://0x7f000001/", "https://bücher.example/", "https://①.example/", "https://as..example/",
+            "https://-a.example/", "https://a-.example/", "https://as.example/%zz", "https://as.example/%2", "https://as.example/<x>", "https://as.example/{x}",
+            "https://" + String(repeating: "a", count: 64) + ".example/", "https://" + String(repeating: "a.", count: 130) + "example/",
+            "https://as.example/" + String(repeating: "a", count: 9000),
+        ])
     func refuses(text: String) { #expect(throws: EndpointURLError.self) { try EndpointURL(text) } }
 
     @Test(arguments: [
@@ -147,7 +151,9 @@ import Testing
         #expect(try EndpointURL(endpoint).appending([("response_type", "code"), ("scope", "a b/c")]) == expected)
     }
 
-    @Test(arguments: [("http://localhost/", true), ("http://127.9.9.9/", true), ("http://[::1]/", true), ("http://localhost.evil/", false), ("http://10.0.0.1/", false)])
+    @Test(arguments: [
+        ("http://localhost/", true), ("http://127.9.9.9/", true), ("http://[::1]/", true), ("http://localhost.evil/", false), ("http://10.0.0.1/", false),
+    ])
     func loopback(text: String, expected: Bool) throws { #expect(try EndpointURL(text).isLoopback == expected) }
 }
 

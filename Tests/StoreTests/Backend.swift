@@ -37,13 +37,16 @@ func makeConnection(_ id: String) -> Connection {
     var settings = ConnectionSettings(name: id, oauth: OAuthSettings(grantType: .authorizationCode))
     settings.oauth.scopes = ["a", "b"]
     settings.variablePatterns = ["callback.shop": .init(kind: .label)]
-    return Connection(uid: .make(at: now), id: id, settings: settings, clientSecret: Sealed(bytes: [1, 2]), health: .init(state: .ok, since: now), createdAt: now, updatedAt: now)
+    return Connection(
+        uid: .make(at: now), id: id, settings: settings, clientSecret: Sealed(bytes: [1, 2]), health: .init(state: .ok, since: now), createdAt: now,
+        updatedAt: now)
 }
 
 func makeGrant(_ connection: Connection, subject: String = "", generation: Int = 1, expiresAt: Timestamp? = nil) -> Grant {
     Grant(
         uid: .make(at: now), connectionUID: connection.uid, subject: subject, accessToken: Sealed(bytes: [1]), refreshToken: Sealed(bytes: [2]), scope: ["a"],
-        requestedScope: ["a", "b"], captured: ["callback.shop": "x"], account: "acc", expiresAt: expiresAt, stateSince: now, tokenGeneration: generation, createdAt: now)
+        requestedScope: ["a", "b"], captured: ["callback.shop": "x"], account: "acc", expiresAt: expiresAt, stateSince: now, tokenGeneration: generation,
+        createdAt: now)
 }
 
 func makeSession(_ connection: Connection, id: String = "cs_1", ticket: [UInt8] = [9]) -> ConnectSession {

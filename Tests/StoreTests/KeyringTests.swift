@@ -17,7 +17,9 @@ import Testing
         let keyring = try await keyring(nil, opened)
         let sealed = try keyring.seal(Array("secret".utf8), at: place, scope: nil)
         #expect(try keyring.open(sealed, at: place) == Array("secret".utf8))
-        for change: (inout Keyring.Place) -> Void in [{ $0.table = "connection" }, { $0.uid = "v" }, { $0.field = "refresh_token" }, { $0.generation = 4 }, { ($0.table, $0.uid) = ("grantu", "") }] {
+        for change: (inout Keyring.Place) -> Void in [
+            { $0.table = "connection" }, { $0.uid = "v" }, { $0.field = "refresh_token" }, { $0.generation = 4 }, { ($0.table, $0.uid) = ("grantu", "") },
+        ] {
             var other = place
             change(&other)
             #expect(throws: KeyringError.damaged) { try keyring.open(sealed, at: other) }
@@ -71,7 +73,10 @@ import Testing
         await #expect(throws: KeyringError.damaged) { try await keyring(text, opened) }
     }
 
-    @Test(arguments: ["", "k1", "k1:", "k1:abc", ":" + String(repeating: "A", count: 43), "k1:" + String(repeating: "A", count: 44), "k 1:" + String(repeating: "A", count: 43), "k1:" + String(repeating: "A", count: 42) + "="])
+    @Test(arguments: [
+        "", "k1", "k1:", "k1:abc", ":" + String(repeating: "A", count: 43), "k1:" + String(repeating: "A", count: 44),
+        "k 1:" + String(repeating: "A", count: 43), "k1:" + String(repeating: "A", count: 42) + "=",
+    ])
     func masterKeysAreChecked(text: String) { #expect(throws: KeyringError.self) { try Keyring.MasterKeys(parsing: text) } }
 
     @Test func masterKeysAreListed() throws {
@@ -85,11 +90,13 @@ import Testing
         func bytes(_ hex: String) -> [UInt8] { stride(from: 0, to: hex.utf8.count, by: 2).compactMap { UInt8(hex.dropFirst($0).prefix(2), radix: 16) } }
         let box = try AES.GCM.seal(
             bytes("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"),
-            using: SymmetricKey(data: bytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308")), nonce: AES.GCM.Nonce(data: bytes("cafebabefacedbaddecaf888")),
+            using: SymmetricKey(data: bytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308")),
+            nonce: AES.GCM.Nonce(data: bytes("cafebabefacedbaddecaf888")),
             authenticating: bytes("feedfacedeadbeeffeedfacedeadbeefabaddad2"))
         #expect(Array(box.tag) == bytes("76fc6ece0f4e1768cddf8853bb2d551b"))
         let derived = HKDF<SHA256>.deriveKey(
-            inputKeyMaterial: SymmetricKey(data: [UInt8](repeating: 0x0b, count: 22)), salt: bytes("000102030405060708090a0b0c"), info: bytes("f0f1f2f3f4f5f6f7f8f9"), outputByteCount: 42)
+            inputKeyMaterial: SymmetricKey(data: [UInt8](repeating: 0x0b, count: 22)), salt: bytes("000102030405060708090a0b0c"),
+            info: bytes("f0f1f2f3f4f5f6f7f8f9"), outputByteCount: 42)
         #expect(derived.withUnsafeBytes(Array.init) == bytes("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"))
     }
 

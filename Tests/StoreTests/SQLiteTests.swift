@@ -64,14 +64,14 @@ import Vault
         let first: [String]
         do {
             let directory = try DataDirectory(path: path)
-            first = [try directory.masterKeys(), try directory.adminKey { "k" }]
+            first = [try directory.masterKeys(databasePath: directory.databasePath), try directory.adminKey { "k" }]
             for name in ["master.key", "admin.key", "lock"] {
                 #expect(try FileManager.default.attributesOfItem(atPath: path + "/" + name)[.posixPermissions] as? Int == 0o600)
             }
             #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o700)
         }
         let again = try DataDirectory(path: path)
-        #expect([try again.masterKeys(), try again.adminKey { "other" }] == first)
+        #expect([try again.masterKeys(databasePath: again.databasePath), try again.adminKey { "other" }] == first)
     }
 
     @Test func aSecondServerIsRefused() throws {
@@ -89,15 +89,15 @@ import Vault
         #expect(throws: DataDirectoryError.self) { try DataDirectory(path: path) }
         try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
         let directory = try DataDirectory(path: path)
-        _ = try directory.masterKeys()
+        _ = try directory.masterKeys(databasePath: directory.databasePath)
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path + "/master.key")
-        #expect(throws: DataDirectoryError.self) { try directory.masterKeys() }
+        #expect(throws: DataDirectoryError.self) { try directory.masterKeys(databasePath: directory.databasePath) }
     }
 
     @Test func noNewKeyIsMadeForAnOldDatabase() throws {
         let directory = try DataDirectory(path: path())
         _ = FileManager.default.createFile(atPath: directory.databasePath, contents: Data([1]))
-        let error = #expect(throws: DataDirectoryError.self) { try directory.masterKeys() }
+        let error = #expect(throws: DataDirectoryError.self) { try directory.masterKeys(databasePath: directory.databasePath) }
         #expect(error?.message.contains("missing") == true)
     }
 }

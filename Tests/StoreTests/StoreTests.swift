@@ -120,7 +120,8 @@ import Vault
         try await store.insert(connection)
         try await store.insert(makeSession(connection))
         let attempt = AuthorizationAttempt(
-            stateHash: [7], sessionID: "cs_1", connectionUID: connection.uid, connectionRevision: 1, bindingHash: [8], pending: Sealed(bytes: [1]), createdAt: now,
+            stateHash: [7], sessionID: "cs_1", connectionUID: connection.uid, connectionRevision: 1, bindingHash: [8], pending: Sealed(bytes: [1]),
+            createdAt: now,
             expiresAt: now + .seconds(600))
         try await store.insert(attempt)
         let taken = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -175,7 +176,8 @@ import Vault
         let grant = makeGrant(connection)
         _ = try await store.put(grant, expectedGeneration: nil)
         try await store.insert(makeSession(connection))
-        try await store.insert(OrphanToken(uid: .make(at: now), connectionUID: connection.uid, accessToken: nil, refreshToken: nil, createdAt: now, nextTryAt: now))
+        try await store.insert(
+            OrphanToken(uid: .make(at: now), connectionUID: connection.uid, accessToken: nil, refreshToken: nil, createdAt: now, nextTryAt: now))
         try await store.append([Activity(uid: .make(at: now), at: now, action: "token.read", connectionUID: connection.uid, connection: "a")])
         try await store.deleteConnection(connection.uid)
         #expect(try await store.connection(id: "a") == nil)
@@ -188,7 +190,8 @@ import Vault
     @Test(arguments: Backend.allCases) func keysActivityOrphansAndMeta(_ backend: Backend) async throws {
         let opened = try backend.open()
         let store = opened.store
-        let key = APIKey(id: "key_1", name: "k", hash: [1], role: .use, connections: [UID(text: "x")], subjects: ["s"], requestsPerMinute: 5, createdAt: now, expiresAt: now)
+        let key = APIKey(
+            id: "key_1", name: "k", hash: [1], role: .use, connections: [UID(text: "x")], subjects: ["s"], requestsPerMinute: 5, createdAt: now, expiresAt: now)
         try await store.insert(key)
         await #expect(throws: StoreError.conflict) { try await store.insert(key) }
         #expect(try await store.keys() == [key])

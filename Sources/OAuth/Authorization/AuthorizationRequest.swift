@@ -9,6 +9,11 @@ public struct AuthorizationRequest: Sendable {
     public let pending: PendingAuthorization
 }
 
+extension AuthorizationRequest: CustomStringConvertible, CustomReflectable {
+    public var description: String { "AuthorizationRequest(redacted)" }
+    public var customMirror: Mirror { Mirror(self, children: [:]) }  // `url` holds `state`
+}
+
 extension Client {
     /// RFC 6749 §4.1.1. With scope `openid` a nonce is added (OIDC §3.1.2.1).
     /// - Throws: ``RequestError`` naming the parameter: no authorization endpoint, a redirect URI that is none, a scope
@@ -18,12 +23,15 @@ extension Client {
     ) throws(RequestError) -> AuthorizationRequest {
         guard let endpoint = server.authorizationEndpoint else { throw RequestError(parameter: "authorization_endpoint", reason: "is not known") }
         guard !registration.clientID.isEmpty else { throw RequestError(parameter: "client_id", reason: "is required") }
+        guard Self.isRedirectURI(redirectURI) else {
+            throw RequestError(parameter: "redirect_uri", reason: "must be an absolute https URL, or http on a loopback address, without a fragment")
+        }
         let scope = try joined(scopes)
         let state = entropy.token(bytes: 32)
         let verifier = pkce == .none ? nil : PKCE.verifier(from: entropy)
         let nonce = scopes.contains("openid") ? entropy.token(bytes: 32) : nil
         var pairs: [(String, String)] = []
-        if let responseType = profile.responseType { pairs.append(("response_type", responseType)) }
+        if let responseType = profile.responseType, !responseType.isEmpty { pairs.append(("response_type", responseType)) }
         pairs.append(("client_id", registration.clientID))
         pairs.append(("redirect_uri", redirectURI))
         if !scope.isEmpty { pairs.append(("scope", scope)) }
@@ -35,11 +43,17 @@ extension Client {
             pairs += [("code_challenge", challenge), ("code_challenge_method", pkce.rawValue)]
         }
         if let nonce { pairs.append(("nonce", nonce)) }
-        if let mode = profile.responseMode { pairs.append(("response_mode", mode)) }
+        if let mode = profile.responseMode, !mode.isEmpty { pairs.append(("response_mode", mode)) }
         if let loginHint, !loginHint.isEmpty { pairs.append(("login_hint", loginHint)) }
         for (name, value) in profile.authorizationParams.sorted(by: { $0.key < $1.key }) where !value.isEmpty {
+            guard !Self.boundParameters.contains(name.lowercased()) else {
+                throw RequestError(parameter: "authorization_params.\(name)", reason: "is set by the protocol itself")
+            }
             pairs.removeAll { sameBytes($0.0, name) }
             pairs.append((name, value))
+        }
+        guard !pairs.contains(where: { $0.0 == "response_type" && Self.returnsToken($0.1) }) else {
+            throw RequestError(parameter: "response_type", reason: "would send tokens through the browser")
         }
         let url = try self.url(endpoint, pairs: pairs.map { (profile.authorizationParameterNames[$0.0] ?? $0.0, $0.1) })
         return AuthorizationRequest(
@@ -50,19 +64,39 @@ extension Client {
                 state: profile.stateInExchange ? Secret(state) : nil))
     }
 
+    /// What binds a response to its request: no setting replaces it.
+    private static let boundParameters: Set<String> = [
+        "client_id", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method", "request_uri",
+    ]
+
+    private static func isRedirectURI(_ text: String) -> Bool {
+        guard let url = try? EndpointURL(text) else { return false }
+        return url.scheme == .https || url.isLoopback
+    }
+
+    /// `code id_token` is some providers' word for code and is theirs to set.
+    private static func returnsToken(_ responseType: String) -> Bool {
+        let words = responseType.lowercased().split { !$0.isLetter && $0 != "_" }
+        return words.contains("token") || (words.contains("id_token") && !words.contains("code"))
+    }
+
     /// Joined by the profile's separator; each is one scope token.
     func joined(_ scopes: [String]) throws(RequestError) -> String {
         for scope in scopes where !Self.isScopeToken(scope) {
             throw RequestError(parameter: "scope", reason: "one of the scopes holds a space, a quote, a backslash or a character outside ASCII")
         }
-        return scopes.joined(separator: profile.scopeSeparator)
+        let separator = profile.scopeSeparator
+        guard !separator.isEmpty, separator.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+            throw RequestError(parameter: "scope_separator", reason: "must be visible ASCII or a space")
+        }
+        return scopes.joined(separator: separator)
     }
 
     private func url(_ endpoint: EndpointURL, pairs: [(String, String)]) throws(RequestError) -> String {
         // RFC 6749 §3.1: no parameter twice, and the endpoint's own query stays as it is.
-        let own = (try? Form.parse((endpoint.query ?? "").utf8)) ?? []
-        for (name, _) in pairs where own.contains(where: { sameBytes($0.name, name) }) {
-            throw RequestError(parameter: name, reason: "stands in the authorization endpoint's own query already")
+        var names = Set(((try? Form.parse((endpoint.query ?? "").utf8)) ?? []).map(\.name))
+        for (name, _) in pairs where !names.insert(name).inserted {
+            throw RequestError(parameter: name, reason: "would stand in the request twice; look at the authorization endpoint's own query")
         }
         let scopeName = profile.authorizationParameterNames["scope"] ?? "scope"
         let added = pairs.map { pair in

@@ -43,3 +43,8 @@ public struct AuthorizationResponse: Sendable {
         return value
     }
 }
+
+extension AuthorizationResponse: CustomStringConvertible, CustomReflectable {
+    public var description: String { "AuthorizationResponse(redacted)" }
+    public var customMirror: Mirror { Mirror(self, children: [:]) }  // the parameters hold code and `state`
+}

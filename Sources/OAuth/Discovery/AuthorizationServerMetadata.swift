@@ -37,7 +37,7 @@ public struct AuthorizationServerMetadata: Sendable, Hashable {
     /// - Throws: ``MetadataError``; also when an endpoint in it is not a usable URL. `http` endpoints are read here and
     ///   judged by egress.
     public init(parsing body: [UInt8], issuer: String) throws(MetadataError) {
-        guard let document = try? JSONValue(parsing: body).object else { throw .notJSON }
+        guard body.count <= WireResponse.maximumBody, let document = try? JSONValue(parsing: body).object else { throw .notJSON }
         guard let found = document["issuer"] else { throw .missing(member: "issuer") }
         guard let name = found.string else { throw .badMember(member: "issuer", reason: "is not a text") }
         guard sameBytes(name, issuer) else { throw .issuerMismatch(found: ProviderText.clean(name, limit: 256)) }

@@ -2,7 +2,10 @@ import HTTPTypes
 
 /// Token revocation, RFC 7009.
 public enum Revocation {
-    public enum TokenTypeHint: String, Sendable { case accessToken = "access_token", refreshToken = "refresh_token" }
+    public enum TokenTypeHint: String, Sendable {
+        case accessToken = "access_token"
+        case refreshToken = "refresh_token"
+    }
 
     /// What an answer means. RFC 7009 §2.2.
     public enum Outcome: Sendable, Hashable {

@@ -1,3 +1,5 @@
+import Crypto
+
 /// What an ID token says, after validation against the request. OpenID Connect Core §3.1.3.7.
 ///
 /// Its signature is not verified here: it came from the token endpoint over TLS to the issuer's own host, which stands
@@ -20,9 +22,10 @@ extension Client {
     static let leeway = 60
 
     /// - Returns: `nil` when `openid` was not asked for, or a refresh came without a token.
-    func idTokenClaims(_ members: JSONObject, grant: AuthorizationGrant, now: Int, expectedSubject: String?) throws -> IDTokenClaims? {
+    func idTokenClaims(
+        _ value: JSONValue?, accessToken: AccessToken, grant: AuthorizationGrant, now: Int, expectedSubject: String?
+    ) throws -> IDTokenClaims? {
         guard grant.requestedScopes.contains("openid") else { return nil }
-        let value = (profile.tokenResponseMembers["id_token"]).map { JSONValue.object(members).at(path: $0) } ?? members["id_token"]
         let isCode = if case .authorizationCode = grant { true } else { false }
         guard let value, !value.isNull, value != .string("") else {
             guard !isCode else { throw IDTokenError(reason: "scope openid was asked for and no id_token came") }
@@ -30,7 +33,8 @@ extension Client {
         }
         guard let text = value.string else { throw IDTokenError(reason: "id_token is not a text") }
         let (header, payload) = try Self.parts(text)
-        try Self.check(header: header)
+        let algorithm = try Self.check(header: header)
+        try Self.check(hash: payload["at_hash"], of: accessToken, algorithm: algorithm)
         var nonce: Nonce?
         if case .authorizationCode(let code) = grant { nonce = code.nonce }
         let claims = try check(payload: payload, nonce: nonce, now: now)
@@ -51,11 +55,32 @@ extension Client {
         return (try object(parts[0]), try object(parts[1]))
     }
 
-    private static let algorithms: Set<String> = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"]
+    private static let algorithms: Set<String> = [
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512",
+    ]
 
-    private static func check(header: JSONObject) throws {
+    /// - Returns: the algorithm.
+    private static func check(header: JSONObject) throws -> String {
         guard let algorithm = header["alg"]?.string, algorithms.contains(algorithm) else { throw IDTokenError(reason: "alg is none, or not one of JWA") }
         guard header["crit"] == nil else { throw IDTokenError(reason: "crit names an extension that is not known") }
+        return algorithm
+    }
+
+    /// `at_hash`, if there: the left half of the access token's hash. OpenID Connect Core §3.1.3.6; SHA-512 for Ed25519.
+    private static func check(hash: JSONValue?, of token: AccessToken, algorithm: String) throws {
+        guard let hash, !hash.isNull else { return }
+        let bytes = token.withExposed { Array($0.utf8) }
+        let digest: [UInt8]
+        if algorithm.hasSuffix("256") {
+            digest = Array(SHA256.hash(data: bytes))
+        } else if algorithm.hasSuffix("384") {
+            digest = Array(SHA384.hash(data: bytes))
+        } else {
+            digest = Array(SHA512.hash(data: bytes))
+        }
+        guard let text = hash.string, constantTimeEqual(text, Base64URL.encode(digest.prefix(digest.count / 2))) else {
+            throw IDTokenError(reason: "at_hash is not the access token's")
+        }
     }
 
     private func check(payload: JSONObject, nonce: Nonce?, now: Int) throws -> IDTokenClaims {

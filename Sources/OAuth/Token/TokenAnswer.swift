@@ -9,14 +9,16 @@ enum TokenAnswer {
     /// `{` as the first character decides for JSON, under any media type; else a form, where the answer is declared one,
     /// or as plain text that holds a token or an error. Never HTML, never XML.
     static func read(_ response: WireResponse) -> TokenAnswer {
+        guard response.body.count <= WireResponse.maximumBody else { return .unreadable("it is larger than 1 MiB") }
         var body = response.body[...]
         if body.starts(with: [0xEF, 0xBB, 0xBF]) { body = body.dropFirst(3) }
         guard let first = body.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) else { return .unreadable("the body is empty") }
         let mediaType = MediaType.essence(response.head.headerFields[.contentType])
         if first == UInt8(ascii: "{") { return json(body) }
         switch mediaType {
-        case "application/x-www-form-urlencoded": return form(body)
-        case "text/plain": return form(body, requiring: ["access_token", "error"])
+        // What begins like a page or like XML is one, whatever it is declared as.
+        case "application/x-www-form-urlencoded" where first != UInt8(ascii: "<"): return form(body)
+        case "text/plain" where first != UInt8(ascii: "<"): return form(body, requiring: ["access_token", "error"])
         case "text/html", "application/xhtml+xml": return .unreadable("it is a page for people (HTML), not JSON")
         case "text/xml", "application/xml": return .unreadable("it is XML, not JSON")
         default: return .unreadable("it is neither a JSON object nor a form")
@@ -46,7 +48,8 @@ enum TokenAnswer {
         if !names.isEmpty, !pairs.contains(where: { pair in names.contains { sameBytes($0, pair.name) } }) {
             return .unreadable("it is neither a JSON object nor a form")
         }
-        return .members(JSONObject(pairs.map { (name: $0.name, value: .string($0.value)) }))
+        // RFC 6749 §3.2: a parameter without a value is as if left out.
+        return .members(JSONObject(pairs.filter { !$0.value.isEmpty }.map { (name: $0.name, value: .string($0.value)) }))
     }
 }
 
@@ -64,6 +67,12 @@ enum MediaType {
 }
 
 extension WireResponse {
+    /// Scheme and host of an absolute `Location`, where this is a redirect.
+    var redirectOrigin: String? {
+        guard (300..<400).contains(head.status.code), let location = head.headerFields[.location] else { return nil }
+        return (try? EndpointURL(location))?.origin
+    }
+
     /// `Retry-After` in seconds: a number, or a date counted from the answer's own `Date`, else from `now`. At most a day.
     func retryAfter(now: Int) -> Int? {
         guard let text = head.headerFields[.retryAfter]?.drop(while: { $0 == " " }) else { return nil }

@@ -46,6 +46,9 @@ public struct TokenError: Error, Sendable, Hashable {
     public var retryAfter: Int?
     /// The code as the server spelled it, when an alias of the profile replaced it.
     public var originalCode: String?
+    /// Scheme and host that a redirect pointed to, to be shown; redirects are never followed. `nil` when there was none
+    /// with an absolute URL.
+    public var redirectOrigin: String?
 
     public init(
         kind: Kind, code: Code? = nil, status: Int, errorDescription: String? = nil, retryAfter: Int? = nil, originalCode: String? = nil
@@ -63,6 +66,9 @@ public struct TokenError: Error, Sendable, Hashable {
         if case .refused = kind, let code {
             switch code.rawValue {
             case "invalid_grant", "interaction_required", "consent_required", "login_required": return .reauthorize
+            // What GitHub, Slack, Glewlwyd and others say instead of invalid_grant.
+            case "bad_verification_code", "bad_refresh_token", "invalid_code", "invalid_refresh_token", "token_expired", "token_revoked":
+                return .reauthorize
             case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target", "invalid_request",
                 "invalid_authorization_details", "scope_invalid":
                 return .fixClient
@@ -74,9 +80,23 @@ public struct TokenError: Error, Sendable, Hashable {
         switch status {
         case 408, 429, 500...: return .tryLater
         // Without a code these speak of the client: Spotify answers 401 with nothing, Glewlwyd a wrong secret with an empty 403.
-        case 401, 403: return .fixClient
+        case 401: return .fixClient
+        case 403: return code == nil ? .fixClient : .report
         case 300..<400, 404, 405, 410, 415: return .fixClient
         default: return .report
         }
+    }
+}
+
+extension TokenError: CustomStringConvertible {
+    /// Fit to show: of the provider's own words only its code. ``errorDescription`` may repeat what was sent.
+    public var description: String {
+        let what: String
+        switch kind {
+        case .refused: what = "refused" + (code.map { ": \($0.rawValue)" } ?? "")
+        case .malformed(let reason): what = "not a token response: \(reason)"
+        case .idToken(let reason): what = "ID token refused: \(reason)"
+        }
+        return "\(what) (status \(status))"
     }
 }

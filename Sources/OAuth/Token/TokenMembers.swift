@@ -14,7 +14,9 @@ struct TokenMembers {
     init(_ members: JSONObject, profile: ProviderProfile, now: Int) throws {
         root = .object(members)
         if let path = profile.responsePath {
-            guard let inner = root.at(path: path), inner.object != nil else { throw Malformed(reason: "it has no object at \(path)") }
+            guard let inner = root.at(path: path), let object = inner.object else { throw Malformed(reason: "it has no object at \(path)") }
+            // As at the top level: two readers must not find two tokens.
+            guard Set(object.names.map { Array($0.utf8) }).count == object.members.count else { throw Malformed(reason: "a member is repeated at \(path)") }
             container = inner
         } else {
             container = root
@@ -23,7 +25,8 @@ struct TokenMembers {
         self.now = now
     }
 
-    private subscript(_ name: String) -> JSONValue? {
+    /// By its standard name, wherever the profile says that it stands.
+    subscript(_ name: String) -> JSONValue? {
         if let path = profile.tokenResponseMembers[name] { return container.at(path: path) ?? root.at(path: path) }
         return container[name]
     }
@@ -31,7 +34,7 @@ struct TokenMembers {
     func response() throws -> TokenResponse {
         TokenResponse(
             accessToken: try accessToken(), tokenType: try tokenType(), expiresIn: expiresIn(), refreshToken: try refreshToken(),
-            refreshExpiresIn: seconds(self["refresh_expires_in"] ?? container["refresh_token_expires_in"]).map { .seconds($0) },
+            refreshExpiresIn: refreshExpiresIn(),
             scope: scope(), idTokenClaims: nil, members: root.object ?? JSONObject())
     }
 
@@ -50,10 +53,15 @@ struct TokenMembers {
         guard let value = self["token_type"], !value.isNull else { return "Bearer" }
         guard let text = value.string else { throw Malformed(reason: "its token_type is not a text") }
         if text.isEmpty { return "Bearer" }
-        let known = ["bearer"] + profile.tokenTypeAliases.map { $0.lowercased() }
-        guard known.contains(where: { sameBytes($0, text.lowercased()) }) else { throw Malformed(reason: "its token_type is not Bearer") }
+        let sent = Self.foldingASCII(text)
+        guard (["bearer"] + profile.tokenTypeAliases).contains(where: { Self.foldingASCII($0) == sent }) else {
+            throw Malformed(reason: "its token_type is not Bearer")
+        }
         return text
     }
+
+    /// Only A to Z have another case here: Unicode has more letters that fold to ASCII.
+    private static func foldingASCII(_ text: String) -> [UInt8] { text.utf8.map { (0x41...0x5A).contains($0) ? $0 + 0x20 : $0 } }
 
     private func refreshToken() throws -> RefreshToken? {
         guard let value = self["refresh_token"], !value.isNull else { return nil }
@@ -68,17 +76,25 @@ struct TokenMembers {
     // MARK: Lifetime
 
     private func expiresIn() -> Duration? {
-        let named = self["expires_in"]
-        let lifetime: Int?
-        if let named, !named.isNull {
-            lifetime = seconds(named).map { profile.expiresInUnit == .milliseconds ? $0 / 1000 : $0 }
+        var lifetime: Int?
+        if let named = self["expires_in"], !named.isNull {
+            lifetime = seconds(named)
+            if lifetime == 0, profile.zeroMeansNever { return nil }
+            if profile.expiresInUnit == .milliseconds { lifetime = lifetime.map { $0 / 1000 } }
         } else {
-            lifetime = epochOrSeconds(container["expires"]) ?? moment(container["expires_at"])
+            lifetime = epochOrSeconds(self["expires"]) ?? moment(self["expires_at"])
         }
-        guard let lifetime = lifetime ?? profile.defaultExpiresIn else { return nil }
-        if lifetime == 0, profile.zeroMeansNever { return nil }
-        return .seconds(min(max(lifetime, 0), Self.longestLifetime))
+        return (lifetime ?? profile.defaultExpiresIn).map(Self.bounded)
     }
+
+    /// 0 and less mean "never" where they are sent, so they say nothing.
+    private func refreshExpiresIn() -> Duration? {
+        let named = [self["refresh_expires_in"], container["refresh_token_expires_in"]].compactMap { $0 }.first { !$0.isNull }
+        guard let lifetime = epochOrSeconds(named), lifetime > 0 else { return nil }
+        return Self.bounded(lifetime)
+    }
+
+    private static func bounded(_ seconds: Int) -> Duration { .seconds(min(max(seconds, 0), longestLifetime)) }
 
     /// A number, or a text that is one, rounded down and not negative; everything else says nothing.
     private func seconds(_ value: JSONValue?) -> Int? {
@@ -95,56 +111,39 @@ struct TokenMembers {
 
     /// Below ten years it is a lifetime, else a moment.
     private func epochOrSeconds(_ value: JSONValue?) -> Int? {
-        seconds(value).map { $0 < Self.longestLifetime ? $0 : max($0 - now, 0) }
+        seconds(value).map { $0 < Self.longestLifetime ? $0 : left(until: $0) }
     }
+
+    /// - Parameter epoch: seconds since 1970, or milliseconds: no moment of ours is 3000 years away.
+    private func left(until epoch: Int) -> Int { max((epoch < 100_000_000_000 ? epoch : epoch / 1000) - now, 0) }
 
     /// Seconds since 1970, or RFC 3339.
     private func moment(_ value: JSONValue?) -> Int? {
-        if let epoch = seconds(value) { return max(epoch - now, 0) }
+        if let epoch = seconds(value) { return left(until: epoch) }
         return value?.string.flatMap(RFC3339.seconds).map { max($0 - now, 0) }
     }
 
     // MARK: Scope
 
-    /// A text by the profile's separator (or spaces), or an array of texts. Anything else says nothing.
+    /// Texts, alone or in an array, each by the profile's separator or spaces. Anything else says nothing.
     private func scope() -> [String]? {
-        let tokens: [String]
+        let texts: [String]
         switch self["scope"] {
-        case .string(let text):
-            let separator = Character(profile.scopeSeparator.isEmpty ? " " : profile.scopeSeparator)
-            tokens = text.split { $0 == separator || $0 == " " }.map(String.init)
+        case .string(let text): texts = [text]
         case .array(let values):
-            tokens = values.compactMap(\.string)
-            guard tokens.count == values.count else { return nil }
+            texts = values.compactMap(\.string)
+            guard texts.count == values.count else { return nil }
         default: return nil
         }
-        guard !tokens.isEmpty else { return nil }
+        let separator = profile.scopeSeparator
+        var scope: [String] = []
         var seen: Set<String> = []
-        return tokens.filter { Client.isScopeToken($0) && seen.insert($0).inserted }
-    }
-}
-
-/// RFC 3339 moments in UTC or with an offset.
-enum RFC3339 {
-    /// Seconds since 1970, fractions cut; `nil` when it is none.
-    static func seconds(_ text: String) -> Int? {
-        let bytes = Array(text.utf8)
-        guard bytes.count >= 20, bytes[4] == 0x2D, bytes[7] == 0x2D, [0x54, 0x74, 0x20].contains(bytes[10]), bytes[13] == 0x3A, bytes[16] == 0x3A else { return nil }
-        func number(_ range: Range<Int>) -> Int? {
-            guard bytes[range].allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-            return bytes[range].reduce(0) { $0 * 10 + Int($1 - 0x30) }
+        for text in texts {
+            let spaced = separator.isEmpty ? text : text.replacing(separator, with: " ")
+            for part in spaced.split(separator: " ").map(String.init) where Client.isScopeToken(part) && seen.insert(part).inserted {
+                scope.append(part)
+            }
         }
-        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13),
-            let minute = number(14..<16), let second = number(17..<19), (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60,
-            second <= 60
-        else { return nil }
-        var rest = bytes[19...]
-        if rest.first == 0x2E { rest = rest.dropFirst().drop { (0x30...0x39).contains($0) } }
-        let utc = HTTPDate.days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
-        if rest.elementsEqual([0x5A]) || rest.elementsEqual([0x7A]) { return utc }
-        guard rest.count == 6, let sign = rest.first, sign == 0x2B || sign == 0x2D, let hours = number(rest.startIndex + 1..<rest.startIndex + 3),
-            let minutes = number(rest.startIndex + 4..<rest.startIndex + 6)
-        else { return nil }
-        return utc - (sign == 0x2B ? 1 : -1) * (hours * 3600 + minutes * 60)
+        return scope.isEmpty ? nil : scope
     }
 }

@@ -49,7 +49,11 @@ extension Client {
         let proof = try ClientProof(registration, method: method, profile: profile)
         pairs += proof.parameters
         var extra = profile.tokenParams
-        if case .refreshToken = grant { extra.merge(profile.refreshParams) { _, refresh in refresh } }
+        if case .refreshToken = grant {
+            // What takes the place of the first request's grant type is none of a refresh's.
+            extra["grant_type"] = nil
+            extra.merge(profile.refreshParams) { _, refresh in refresh }
+        }
         for (name, value) in extra.sorted(by: { $0.key < $1.key }) {
             // A preset may replace `grant_type`, or leave it out with an empty value; a builder's settings cannot name it.
             guard name == "grant_type" || !pairs.contains(where: { sameBytes($0.0, name) }) else { continue }
@@ -90,6 +94,10 @@ extension Client {
 
     /// A request in the profile's format. Form and POST unless the profile says otherwise.
     func request(to endpoint: EndpointURL, pairs: [(String, String)], authorization: String?) throws(RequestError) -> WireRequest {
+        var names: Set<String> = []
+        for (name, _) in pairs where !names.insert(name).inserted {
+            throw RequestError(parameter: name, reason: "would stand in the request twice")
+        }
         guard let method = HTTPRequest.Method(profile.tokenRequestMethod) else {
             throw RequestError(parameter: "token_request_method", reason: "is not a method")
         }

@@ -10,7 +10,7 @@ public struct TokenResponse: Sendable {
     public var expiresIn: Duration?
     /// `nil` = keep the one you have: absent, null and empty are the same. RFC 6749 §6.
     public var refreshToken: RefreshToken?
-    /// How long the refresh token lives, where the server says.
+    /// How long the refresh token lives, where the server says so; `nil` also when it says 0, "never". At most ten years.
     public var refreshExpiresIn: Duration?
     /// `nil` = as requested. Empty tokens dropped, order as sent, none twice.
     public var scope: [String]?
@@ -18,6 +18,11 @@ public struct TokenResponse: Sendable {
     public var idTokenClaims: IDTokenClaims?
     /// All members of the answer, secrets included.
     public var members: JSONObject
+}
+
+extension TokenResponse: CustomStringConvertible, CustomReflectable {
+    public var description: String { "TokenResponse(redacted)" }
+    public var customMirror: Mirror { Mirror(self, children: [:]) }  // `members` holds the tokens as plain text
 }
 
 extension Client {
@@ -28,6 +33,16 @@ extension Client {
     public func tokenResponse(
         _ response: WireResponse, to grant: AuthorizationGrant, now: Int, expectedSubject: String? = nil
     ) throws(TokenError) -> TokenResponse {
+        do throws(TokenError) {
+            return try judged(response, to: grant, now: now, expectedSubject: expectedSubject)
+        } catch {
+            var named = error
+            named.redirectOrigin = response.redirectOrigin
+            throw named
+        }
+    }
+
+    private func judged(_ response: WireResponse, to grant: AuthorizationGrant, now: Int, expectedSubject: String?) throws(TokenError) -> TokenResponse {
         let status = response.head.status.code
         let members: JSONObject
         switch TokenAnswer.read(response) {
@@ -40,8 +55,10 @@ extension Client {
         if let error = refusal(members, response: response, now: now) { throw error }
         guard status == 200 || status == 201 else { throw TokenError(kind: .refused, status: status, retryAfter: response.retryAfter(now: now)) }
         do {
-            var result = try TokenMembers(members, profile: profile, now: now).response()
-            result.idTokenClaims = try idTokenClaims(members, grant: grant, now: now, expectedSubject: expectedSubject)
+            let read = try TokenMembers(members, profile: profile, now: now)
+            var result = try read.response()
+            result.idTokenClaims = try idTokenClaims(
+                read["id_token"], accessToken: result.accessToken, grant: grant, now: now, expectedSubject: expectedSubject)
             return result
         } catch let error as TokenMembers.Malformed {
             throw TokenError(kind: .malformed(error.reason), status: status)
@@ -54,29 +71,45 @@ extension Client {
 
     /// The error that the members speak of; `nil` = none.
     private func refusal(_ members: JSONObject, response: WireResponse, now: Int) -> TokenError? {
-        let status = response.head.status.code
         let path = profile.errorPath ?? "error"
         let value = JSONValue.object(members).at(path: path)
-        let description = members["error_description"]?.string.map { ProviderText.clean($0) }
-        let retryAfter = response.retryAfter(now: now)
+        if let value, let error = refusal(value, isNamed: profile.errorPath != nil, members: members, response: response, now: now) { return error }
+        // The profile's place says none, or is not there: the standard's member counts all the same.
+        if let value, !value.isNull, path.split(separator: ".").first == "error" { return nil }
+        return members["error"].flatMap { refusal($0, isNamed: false, members: members, response: response, now: now) }
+    }
+
+    /// - Parameter isNamed: the profile says where errors stand; a number is then a code, and 0, false, the empty text and
+    ///   what has an empty alias are none.
+    private func refusal(_ value: JSONValue, isNamed: Bool, members: JSONObject, response: WireResponse, now: Int) -> TokenError? {
+        let status = response.head.status.code
+        let isSuccess = status == 200 || status == 201
+        var error = TokenError(
+            kind: .refused, status: status, errorDescription: members["error_description"]?.string.map { ProviderText.clean($0) },
+            retryAfter: response.retryAfter(now: now))
+        let text: String
         switch value {
-        case nil, .null: return nil
-        case .string(let text) where text.isEmpty && (status == 200 || status == 201): return nil
-        case .string(let text):
-            guard let sent = ProviderText.errorCode(text) else {
-                return TokenError(kind: .refused, status: status, errorDescription: description, retryAfter: retryAfter)
-            }
-            let code = profile.errorAliases[sent] ?? sent
-            return TokenError(
-                kind: .refused, code: .init(rawValue: code), status: status, errorDescription: description, retryAfter: retryAfter,
-                originalCode: code == sent ? nil : sent)
-        case .bool(false) where profile.errorPath != nil: return nil
+        case .null: return nil
+        case .bool(false) where isNamed: return nil
+        case .string(let named): text = named
+        case .number(let number) where isNamed: text = number.integer == 0 ? "" : number.text
         default:
             // An object, a number, an array, true: an error all the same, only without a code.
-            return TokenError(
-                kind: status == 200 || status == 201 ? .malformed("its error member is not a text") : .refused, status: status,
-                errorDescription: description, retryAfter: retryAfter)
+            if isSuccess { error.kind = .malformed("its error member is not a text") }
+            return error
         }
+        guard !text.isEmpty else {
+            if isNamed { return nil }
+            if isSuccess { error.kind = .malformed("its error member is empty") }
+            return error
+        }
+        if let sent = ProviderText.errorCode(text) {
+            let code = profile.errorAliases[sent] ?? sent
+            if code.isEmpty { return nil }
+            error.code = .init(rawValue: code)
+            error.originalCode = code == sent ? nil : sent
+        }
+        return error
     }
 }
 

@@ -47,6 +47,8 @@ public struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
         path = rawPath.isEmpty ? "/" : String(rawPath)
         query = question.map { String(target[target.index(after: $0)...]) }
         guard Self.isPercentEncoded(target) else { throw EndpointURLError("holds a percent sign that is not followed by two hex digits") }
+        // RFC 3986 has them in hosts only, and a library that mends them mends the escapes beside them too.
+        guard !target.contains("["), !target.contains("]") else { throw EndpointURLError("holds a bracket outside the host; write %5B and %5D") }
     }
 
     private static func hostAndPort(_ authority: Substring) throws(EndpointURLError) -> (String, Int?) {

@@ -22,7 +22,8 @@ package enum ProviderText {
 
     /// An `error` code by RFC 6749 Appendix A.7 (no `"`, no `\`), at most 128 characters; else `nil`.
     package static func errorCode(_ text: String) -> String? {
-        let isCode = (1...128).contains(text.utf8.count)
+        let isCode =
+            (1...128).contains(text.utf8.count)
             && text.utf8.allSatisfy { $0 >= 0x20 && $0 <= 0x7E && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
         return isCode ? text : nil
     }

@@ -15,8 +15,11 @@ public struct WireRequest: Sendable, CustomStringConvertible, CustomReflectable 
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
-/// One HTTP response, whole, as it came. At most 1 MiB of body (the transport stops there).
+/// One HTTP response, whole, as it came. A larger body than ``maximumBody`` is not read (a transport stops there).
 public struct WireResponse: Sendable, CustomStringConvertible, CustomReflectable {
+    /// 1 MiB, in bytes, after decoding.
+    public static let maximumBody = 1 << 20
+
     public var head: HTTPResponse
     public var body: [UInt8]
 

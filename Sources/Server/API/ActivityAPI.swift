@@ -7,7 +7,7 @@ enum ActivityAPI {
         let query = try inbound.query(["connection", "subject", "limit", "after"])
         let limit = try query.limit()
         let entries = try await inbound.broker.activity(
-            connection: try query.text("connection"), subject: try query.text("subject"), before: try query.text("after").map(UID.init(text:)), limit: limit,
+            connection: try query.text("connection"), subject: try query.text("subject"), before: try query.uidCursor(), limit: limit,
             for: try inbound.caller)
         return .list(entries.map(json), next: entries.count == limit ? entries.last?.uid.text : nil)
     }

@@ -119,6 +119,7 @@ enum ConnectionDocument {
         var reader = ObjectReader(body, errors: errors)
         let id = reader.text("id", longest: 64)
         if let id, !isID(id) { reader.wrong("id", "must be 1 to 64 of a-z, 0-9 and inner hyphens") }
+        if let id, reserved.contains(id) { reader.wrong("id", "is a word of this API; choose another") }
         let name = reader.text("name", required: true, longest: 200) ?? ""
         let presetID = reader.text("preset", longest: 64)
         let preset = presetID.flatMap(Preset.find)
@@ -143,6 +144,9 @@ enum ConnectionDocument {
         try errors.check()
         return Draft(id: id, settings: settings, clientSecret: clientSecret, password: password)
     }
+
+    /// What stands in the place of an id in a path of this API.
+    private static let reserved: Set<String> = ["discover"]
 
     static func isID(_ text: String) -> Bool {
         let bytes = Array(text.utf8)
@@ -188,7 +192,11 @@ enum ConnectionDocument {
         var profile = ProfileSettings()
         func nonEmpty(_ map: [String: String]?) -> [String: String]? { map.flatMap { $0.isEmpty ? nil : $0 } }
         if let separator = reader.take("scope_separator") {
-            if let text = separator.string, text.count == 1 { profile.scopeSeparator = text == " " ? nil : text } else { reader.wrong("scope_separator", "must be one character") }
+            if let text = separator.string, text.count == 1 {
+                profile.scopeSeparator = text == " " ? nil : text
+            } else {
+                reader.wrong("scope_separator", "must be one character")
+            }
         }
         profile.authorizationParams = nonEmpty(reader.map("authorization_params"))
         profile.tokenParams = nonEmpty(reader.map("token_params"))
@@ -223,7 +231,7 @@ enum ConnectionDocument {
     private static func readPatterns(_ reader: inout ObjectReader, errors: FieldErrors) -> [String: VariablePattern] {
         var patterns: [String: VariablePattern] = [:]
         for (name, value) in reader.object("variable_patterns")?.members ?? [] {
-            let pointer = "/variable_patterns/" + name.replacing("~", with: "~0").replacing("/", with: "~1")
+            let pointer = "/variable_patterns/" + pointerToken(name)
             guard let object = value.object else {
                 errors.add(pointer, "must be an object")
                 continue
@@ -256,6 +264,6 @@ enum ConnectionDocument {
         }
         let id = String(words.joined(separator: "-").prefix(48))
         let trimmed = id.hasSuffix("-") ? String(id.dropLast()) : id
-        return trimmed.isEmpty ? "connection" : trimmed
+        return trimmed.isEmpty || reserved.contains(trimmed) ? "connection" : trimmed
     }
 }

@@ -8,7 +8,7 @@ enum ConnectionsAPI {
     static func list(_ inbound: Inbound) async throws -> Outbound {
         let query = try inbound.query(["limit", "after"])
         let limit = try query.limit()
-        let connections = try await inbound.broker.connections(after: try query.text("after"), limit: limit, for: try inbound.caller)
+        let connections = try await inbound.broker.connections(after: try query.cursor(ConnectionDocument.isID), limit: limit, for: try inbound.caller)
         return .list(connections.map { .object(json($0, inbound)) }, next: connections.count == limit ? connections.last?.id : nil)
     }
 
@@ -46,9 +46,22 @@ enum ConnectionsAPI {
     static func change(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
         let id = try inbound.path("id")
+        guard try inbound.caller.isAdmin else { throw needsAdmin(try inbound.caller) }
+        let patch = try await inbound.body(types: ["application/json", "application/merge-patch+json"])
+        for _ in 0..<4 {
+            do {
+                return try await change(id, patch, inbound)
+            } catch let problem as Problem where problem.code == .preconditionFailed && inbound.request.headers[.ifMatch] == nil {
+                // Another editor was faster; this change knows nothing of what it read, so it goes over the new state.
+                continue
+            }
+        }
+        throw Problem(.conflict, "the connection kept changing meanwhile", fix: "try again")
+    }
+
+    private static func change(_ id: String, _ change: JSONObject, _ inbound: Inbound) async throws -> Outbound {
         let caller = try inbound.caller
-        guard caller.isAdmin else { throw needsAdmin(caller) }
-        var patch = try await inbound.body(types: ["application/json", "application/merge-patch+json"])
+        var patch = change
         let connection = try await inbound.broker.connection(id: id, for: caller)
         let keepGrants = try keepGrants(&patch)
         try checkReadOnly(&patch, connection, inbound)
@@ -71,6 +84,7 @@ enum ConnectionsAPI {
 
     static func discover(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
+        guard try inbound.caller.isAdmin else { throw needsAdmin(try inbound.caller) }
         let errors = FieldErrors()
         var reader = ObjectReader(try await inbound.body(), errors: errors)
         let issuer = reader.text("issuer", required: true) ?? ""
@@ -83,7 +97,8 @@ enum ConnectionsAPI {
             "issuer": .string(metadata.issuer), "authorization_url": url(metadata.authorizationEndpoint), "token_url": url(metadata.tokenEndpoint),
             "revocation_url": url(metadata.revocationEndpoint), "introspection_url": url(metadata.introspectionEndpoint), "jwks_uri": url(metadata.jwksURI),
             "scopes_supported": texts(metadata.scopesSupported), "grant_types_supported": texts(metadata.grantTypesSupported),
-            "client_authentication_supported": texts(metadata.tokenEndpointAuthMethodsSupported), "pkce_supported": texts(metadata.codeChallengeMethodsSupported),
+            "client_authentication_supported": texts(metadata.tokenEndpointAuthMethodsSupported),
+            "pkce_supported": texts(metadata.codeChallengeMethodsSupported),
             "iss_parameter_supported": .bool(metadata.authorizationResponseIssParameterSupported),
         ])
     }
@@ -116,10 +131,19 @@ enum ConnectionsAPI {
         let errors = FieldErrors()
         for name in ConnectionDocument.readOnly + ["id"] {
             guard let value = patch[name] else { continue }
-            if value != current[name] { errors.add("/" + name, "cannot be changed") }
+            // What moves by itself may have moved since it was read.
+            let moves = ["health", "updated_at", "warnings"].contains(name)
+            if !moves, !saysTheSame(value, current[name] ?? .null) { errors.add("/" + name, "cannot be changed") }
             patch[name] = nil
         }
         try errors.check()
+    }
+
+    /// Equal, or the same moment written otherwise: clients read times and write them anew.
+    private static func saysTheSame(_ a: JSONValue, _ b: JSONValue) -> Bool {
+        if a == b { return true }
+        guard let a = a.string.flatMap(Timestamp.init(rfc3339:)), let b = b.string.flatMap(Timestamp.init(rfc3339:)) else { return false }
+        return a.seconds == b.seconds
     }
 
     /// Takes a secret out of the patch's `oauth`: absent keeps it, null clears it.
@@ -135,11 +159,13 @@ enum ConnectionsAPI {
         return text.map { .set(Secret($0)) } ?? .keep
     }
 
-    private static func revision(_ field: String?, of connection: Connection) throws(Problem) -> Int? {
-        guard let field, field != "*" else { return nil }
+    /// The revision that the change was made from.
+    private static func revision(_ field: String?, of connection: Connection) throws(Problem) -> Int {
+        guard let field, field != "*" else { return connection.revision }
         let tags = field.split(separator: ",").map { $0.filter { $0 != " " } }
         guard tags.contains("\"\(connection.revision)\"") else {
-            throw Problem(.preconditionFailed, "the connection was changed by somebody else meanwhile", fix: "GET it again and repeat the change on its new ETag")
+            throw Problem(
+                .preconditionFailed, "the connection was changed by somebody else meanwhile", fix: "GET it again and repeat the change on its new ETag")
         }
         return connection.revision
     }

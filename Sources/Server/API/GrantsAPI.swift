@@ -33,7 +33,7 @@ enum GrantsAPI {
         let subject = try query.text("subject")
         let views = try await inbound.broker.grants(
             connectionID: connectionID, subject: subject == "-" ? "" : subject, state: try query.choice("state", states),
-            after: try query.text("after").map(UID.init(text:)), limit: limit, for: try inbound.caller)
+            after: try query.uidCursor(), limit: limit, for: try inbound.caller)
         return .list(views.map(json), next: views.count == limit ? views.last?.grant.uid.text : nil)
     }
 
@@ -63,14 +63,17 @@ enum GrantsAPI {
         let refresh = reader.text("refresh_token", longest: 65_536)
         let expiresIn = reader.integer("expires_in", in: 0...315_360_000)
         var scope: [String]?
-        if let value = reader.take("scope") {
-            // As the RFC writes it, or as this API shows it.
-            scope = value.string.map { $0.split(separator: " ").map(String.init) } ?? value.array?.compactMap(\.string)
-            if scope == nil || (value.array.map { $0.count != scope?.count } ?? false) { reader.wrong("scope", "must be a text of scopes with spaces between, or an array of texts") }
+        // As the RFC writes it, or as this API shows it.
+        if reader.holdsArray("scope") {
+            scope = reader.texts("scope")
+        } else {
+            scope = reader.text("scope").map { $0.split(separator: " ").map(String.init) }
         }
         reader.finish()
         try errors.check()
-        let tokens = Broker.ImportedTokens(accessToken: access.map { AccessToken($0) }, refreshToken: refresh.map { RefreshToken($0) }, expiresIn: expiresIn, scope: scope)
-        return .json(json(try await inbound.broker.importGrant(connectionID: try inbound.path("id"), subject: try inbound.subject(), tokens: tokens, by: caller)))
+        let tokens = Broker.ImportedTokens(
+            accessToken: access.map { AccessToken($0) }, refreshToken: refresh.map { RefreshToken($0) }, expiresIn: expiresIn, scope: scope)
+        return .json(
+            json(try await inbound.broker.importGrant(connectionID: try inbound.path("id"), subject: try inbound.subject(), tokens: tokens, by: caller)))
     }
 }

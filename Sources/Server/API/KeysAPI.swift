@@ -17,8 +17,8 @@ enum KeysAPI {
     static func list(_ inbound: Inbound) async throws -> Outbound {
         let query = try inbound.query(["limit", "after"])
         let limit = try query.limit()
-        let after = try query.text("after")
         let keys = try await inbound.broker.keys(for: try inbound.caller)
+        let after = try query.cursor { after in keys.contains { $0.id == after } }
         let start = after.flatMap { after in keys.firstIndex { $0.id == after }.map { $0 + 1 } } ?? 0
         let page = keys.dropFirst(start).prefix(limit)
         let names = try await inbound.broker.connectionIDs(of: page.flatMap { $0.connections ?? [] })
@@ -27,6 +27,9 @@ enum KeysAPI {
 
     static func add(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
+        guard try inbound.caller.isAdmin else {
+            throw Problem(.forbidden, "only a key with the role admin may make keys", fix: "use an API key with the role admin")
+        }
         let errors = FieldErrors()
         var reader = ObjectReader(try await inbound.body(), errors: errors)
         let name = reader.text("name", required: true, longest: 200) ?? ""
@@ -42,7 +45,8 @@ enum KeysAPI {
         reader.finish()
         try errors.check()
         let (key, secret) = try await inbound.broker.addKey(
-            .init(name: name, role: role, connections: connections, subjects: subjects, requestsPerMinute: perMinute, expiresAt: expiresAt), by: try inbound.caller)
+            .init(name: name, role: role, connections: connections, subjects: subjects, requestsPerMinute: perMinute, expiresAt: expiresAt),
+            by: try inbound.caller)
         var object = json(key, connections: try await inbound.broker.connectionIDs(of: key.connections ?? []))
         object["key"] = .string(secret)
         return .json(.object(object), status: .created)

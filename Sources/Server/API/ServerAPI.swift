@@ -18,7 +18,7 @@ enum ServerAPI {
     }
 
     static func style(_ inbound: Inbound) async throws -> Outbound {
-        Outbound(fields: [.contentType: "text/css; charset=utf-8", .cacheControl: "max-age=3600", .xContentTypeOptions: "nosniff"], body: ByteBuffer(bytes: PackageResources.grantee_css))
+        Outbound(fields: [.contentType: "text/css; charset=utf-8", .cacheControl: "max-age=3600"], body: ByteBuffer(bytes: PackageResources.grantee_css))
     }
 
     static func home(_ inbound: Inbound) async throws -> Outbound { inbound.faces.pages.home() }

@@ -28,7 +28,18 @@ struct Faces: HTTPResponder {
     }
 
     func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
-        guard request.head.authority?.isEmpty == false, let target = request.head.path, target.hasPrefix("/") else {
+        var response = await answer(to: request)
+        // Whatever the answer is: bytes after a HEAD's head would be taken for the next answer. RFC 9110 §9.3.2.
+        if request.method == .head { response.body = .init() }
+        response.headers[.xContentTypeOptions] = "nosniff"
+        response.headers[.crossOriginResourcePolicy] = "same-origin"
+        if publicURL.scheme == .https { response.headers[.strictTransportSecurity] = "max-age=31536000" }
+        return response
+    }
+
+    private func answer(to request: Request) async -> Response {
+        // NIO takes the first Host for the authority; a second one is left among the fields.
+        guard request.head.authority?.isEmpty == false, request.headers[.host] == nil, let target = request.head.path, target.hasPrefix("/") else {
             return Problem(.invalidRequest, "the request needs one Host and a path").outbound.response
         }
         let path = target.prefix { $0 != "?" }

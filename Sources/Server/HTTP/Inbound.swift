@@ -3,6 +3,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import OAuth
+import Vault
 
 /// One request on its way to a use case.
 struct Inbound: Sendable {
@@ -27,7 +28,10 @@ struct Inbound: Sendable {
     /// A segment of the path, decoded once.
     /// - Throws: `not_found`: what cannot be decoded names nothing.
     func path(_ name: String) throws(Problem) -> String {
-        guard let raw = parameters[name], let text = PercentEncoding.decode(raw) else { throw Problem(.notFound, "there is nothing at this path") }
+        // SQLite ends a text at NUL: a name with one would find what is called by its beginning.
+        guard let raw = parameters[name], let text = PercentEncoding.decode(raw), !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            throw Problem(.notFound, "there is nothing at this path")
+        }
         return text
     }
 
@@ -111,9 +115,12 @@ struct QueryReader {
         }
         var errors: [Problem.FieldError] = []
         for (name, value) in pairs {
-            let pointer = "/query/" + ProviderText.clean(name, limit: 80)
+            let pointer = "/query/" + pointerToken(ProviderText.clean(name, limit: 80))
             if !allowed.contains(name) {
-                errors.append(.init(pointer: pointer, detail: allowed.isEmpty ? "no query parameter is known here" : "is not known; there are: \(allowed.sorted().joined(separator: ", "))"))
+                errors.append(
+                    .init(
+                        pointer: pointer,
+                        detail: allowed.isEmpty ? "no query parameter is known here" : "is not known; there are: \(allowed.sorted().joined(separator: ", "))"))
             } else if values.updateValue(value, forKey: name) != nil {
                 errors.append(.init(pointer: pointer, detail: "is repeated"))
             }
@@ -128,7 +135,9 @@ struct QueryReader {
     func text(_ name: String) throws(Problem) -> String? {
         guard let value = values[name] else { return nil }
         guard !value.isEmpty else { throw Self.wrong(name, "must not be empty") }
-        guard value.utf8.count <= 1024, !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { throw Self.wrong(name, "is too long or holds a control character") }
+        guard value.utf8.count <= 1024, !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            throw Self.wrong(name, "is too long or holds a control character")
+        }
         return value
     }
 
@@ -153,6 +162,15 @@ struct QueryReader {
         guard allowed.contains(value) else { throw Self.wrong(name, "must be one of \(allowed.joined(separator: ", "))") }
         return value
     }
+
+    /// A cursor, as the last page's `next` was.
+    func cursor(_ isCursor: (String) -> Bool) throws(Problem) -> String? {
+        guard let value = try text("after") else { return nil }
+        guard isCursor(value) else { throw Self.wrong("after", "is no cursor of this list; send the last page's next") }
+        return value
+    }
+
+    func uidCursor() throws(Problem) -> UID? { try cursor { UID(parsing: $0) != nil }.map(UID.init(text:)) }
 
     /// Of a list: 1 to 200, 50 when it is left out.
     func limit() throws(Problem) -> Int { try integer("limit", in: 1...200) ?? 50 }

@@ -28,7 +28,7 @@ struct ObjectReader {
         self.errors = errors
     }
 
-    private func at(_ name: String) -> String { pointer + "/" + name.replacing("~", with: "~0").replacing("/", with: "~1") }
+    private func at(_ name: String) -> String { pointer + "/" + pointerToken(name) }
 
     func wrong(_ name: String, _ detail: String) { errors.add(at(name), detail) }
 
@@ -42,6 +42,8 @@ struct ObjectReader {
     /// Whether the member is there, null included.
     func has(_ name: String) -> Bool { object[name] != nil }
 
+    func holdsArray(_ name: String) -> Bool { object[name]?.array != nil }
+
     mutating func text(_ name: String, required: Bool = false, longest: Int = longestText, lines: Bool = false) -> String? {
         guard let value = take(name) else {
             if required { wrong(name, "is required") }
@@ -54,13 +56,15 @@ struct ObjectReader {
         return judge(text, name, longest: longest, lines: lines) ? text : nil
     }
 
-    private func judge(_ text: String, _ name: String, longest: Int, lines: Bool) -> Bool {
-        if text.isEmpty { wrong(name, "must not be empty; leave it out instead") }
-        if text.utf8.count > longest { wrong(name, "must be at most \(longest) bytes") }
+    private func judge(_ text: String, _ name: String, longest: Int, lines: Bool) -> Bool { judge(text, at: at(name), longest: longest, lines: lines) }
+
+    private func judge(_ text: String, at place: String, longest: Int, lines: Bool) -> Bool {
+        if text.isEmpty { errors.add(place, "must not be empty; leave it out instead") }
+        if text.utf8.count > longest { errors.add(place, "must be at most \(longest) bytes") }
         let hasControl = text.unicodeScalars.contains { scalar in
             (scalar.value < 0x20 && !(lines && (scalar.value == 0x0A || scalar.value == 0x0D || scalar.value == 0x09))) || (0x7F...0x9F).contains(scalar.value)
         }
-        if hasControl { wrong(name, "must not hold control characters") }
+        if hasControl { errors.add(place, "must not hold control characters") }
         return !text.isEmpty && text.utf8.count <= longest && !hasControl
     }
 
@@ -104,7 +108,7 @@ struct ObjectReader {
         var texts: [String] = []
         for (index, value) in values.enumerated() {
             if let text = value.string {
-                if judge(text, "\(name)/\(index)", longest: longest, lines: false) { texts.append(text) }
+                if judge(text, at: at(name) + "/\(index)", longest: longest, lines: false) { texts.append(text) }
             } else {
                 errors.add(at(name) + "/\(index)", "must be a text")
             }
@@ -124,7 +128,7 @@ struct ObjectReader {
         }
         var map: [String: String] = [:]
         for (key, value) in object.members {
-            let place = at(name) + "/" + key.replacing("~", with: "~0").replacing("/", with: "~1")
+            let place = at(name) + "/" + pointerToken(key)
             if key.isEmpty || key.utf8.count > 200 || key.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }) {
                 errors.add(place, "needs a name of 1 to 200 bytes without control characters")
             } else if let text = value.string {

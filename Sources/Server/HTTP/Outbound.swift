@@ -24,7 +24,6 @@ struct Outbound: Sendable {
         var outbound = Outbound(status, fields: fields, body: ByteBuffer(bytes: bytes))
         outbound.fields[.contentType] = "application/json"
         outbound.fields[.cacheControl] = "no-store"
-        outbound.fields[.xContentTypeOptions] = "nosniff"
         return outbound
     }
 
@@ -48,6 +47,8 @@ extension HTTPField.Name {
     // The names are tokens, so each of these is there.
     static let referrerPolicy = HTTPField.Name("Referrer-Policy")!
     static let crossOriginOpenerPolicy = HTTPField.Name("Cross-Origin-Opener-Policy")!
+    static let crossOriginResourcePolicy = HTTPField.Name("Cross-Origin-Resource-Policy")!
+    static let host = HTTPField.Name("Host")!
     static let secFetchSite = HTTPField.Name("Sec-Fetch-Site")!
 }
 

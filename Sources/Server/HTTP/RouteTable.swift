@@ -10,6 +10,8 @@ struct RouteTable: Sendable {
         let access: Access
         let handler: @Sendable (Inbound) async throws -> Outbound
         let segments: [Substring]
+        /// Without a placeholder.
+        let isLiteral: Bool
         let meter: RouteMeter
 
         init(_ method: HTTPRequest.Method, _ pattern: String, _ access: Access, _ handler: @escaping @Sendable (Inbound) async throws -> Outbound) {
@@ -18,6 +20,7 @@ struct RouteTable: Sendable {
             self.access = access
             self.handler = handler
             segments = pattern.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map { $0 }
+            isLiteral = !pattern.contains("{")
             meter = RouteMeter(route: pattern)
         }
     }
@@ -43,7 +46,9 @@ struct RouteTable: Sendable {
     func match(_ method: HTTPRequest.Method, _ path: Substring) -> Match {
         let segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
         var others: [HTTPRequest.Method] = []
-        for route in routes where route.segments.count == segments.count {
+        // A path that is written out is no example of a pattern that it would fit.
+        let isLiteral = routes.contains { $0.isLiteral && $0.segments.elementsEqual(segments) }
+        for route in routes where route.segments.count == segments.count && (!isLiteral || route.isLiteral) {
             guard let parameters = Self.parameters(route.segments, segments) else { continue }
             if route.method == method { return .found(route, parameters) }
             others.append(route.method)

@@ -15,7 +15,9 @@ enum ConnectPages {
     }
 
     private static func binding(_ inbound: Inbound) -> String? {
-        guard let value = inbound.request.cookies[cookieName(inbound.faces.publicURL)]?.value, value.utf8.count == 43, Base64URL.decode(value) != nil else { return nil }
+        guard let value = inbound.request.cookies[cookieName(inbound.faces.publicURL)]?.value, value.utf8.count == 43, Base64URL.decode(value) != nil else {
+            return nil
+        }
         return value
     }
 
@@ -56,7 +58,8 @@ enum ConnectPages {
     static func submit(_ inbound: Inbound) async throws -> Outbound {
         let ticket = try inbound.path("ticket")
         let headers = inbound.request.headers
-        guard headers[.secFetchSite].map({ $0 == "same-origin" }) ?? true, headers[.origin].map({ $0 == inbound.faces.publicURL.origin }) ?? true, binding(inbound) != nil
+        guard headers[.secFetchSite].map({ $0 == "same-origin" }) ?? true, headers[.origin].map({ $0 == inbound.faces.publicURL.origin }) ?? true,
+            binding(inbound) != nil
         else { throw Problem(.forbidden, "the form must be sent from its own page, with cookies allowed", fix: "open the link again") }
         let page = try await inbound.broker.connectPage(ticket: ticket)
         guard page.ended == nil, page.asksForPassword else { return inbound.faces.pages.connect(page, ticket: ticket) }
@@ -69,8 +72,8 @@ enum ConnectPages {
         let session = try await inbound.broker.submitPassword(ticket: ticket, username: username, password: Password(password))
         if session.state == .failed, session.error != "account_mismatch" {
             let again = try await inbound.broker.connectPage(ticket: ticket)
-            let detail = session.errorDetail.map(ProviderProblemText.shown) ?? "The provider refused."
-            return inbound.faces.pages.connect(again, ticket: ticket, error: detail, username: username)
+            return inbound.faces.pages.connect(
+                again, ticket: ticket, error: "That did not work: check user name and password.", detail: session.errorDetail, username: username)
         }
         return .redirect(inbound.faces.publicURL.origin + "/connect/result/" + session.id)
     }

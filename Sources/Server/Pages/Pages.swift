@@ -10,6 +10,7 @@ struct Pages: Sendable {
     private let template: MustacheTemplate
 
     init() throws {
+        MustacheContentTypes.register(HTMLText(), named: HTMLText.name)
         template = try MustacheTemplate(string: String(decoding: PackageResources.page_mustache, as: UTF8.self))
     }
 
@@ -17,7 +18,7 @@ struct Pages: Sendable {
         page(["title": "Grantee is running", "home": true])
     }
 
-    func connect(_ page: Broker.ConnectPage, ticket: String, error: String? = nil, username: String = "") -> Outbound {
+    func connect(_ page: Broker.ConnectPage, ticket: String, error: String? = nil, detail: String? = nil, username: String = "") -> Outbound {
         var values = subject(page.session, page.connection)
         if let ended = page.ended {
             values["ended"] = Self.words(for: page.session, state: ended)
@@ -26,6 +27,7 @@ struct Pages: Sendable {
         values["ticket"] = ticket
         values["username"] = username
         if let error { values["error"] = error }
+        if let detail { values["error_detail"] = ProviderProblemText.shown(detail) }
         values[page.asksForPassword ? "password" : "continue"] = true
         return self.page(values.merging(["title": "Connect \(page.connection.settings.name)"]) { $1 }, status: error == nil ? .ok : .unprocessableContent)
     }
@@ -61,7 +63,7 @@ struct Pages: Sendable {
         let policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         var outbound = Outbound(status, body: ByteBuffer(string: template.render(values)))
         outbound.fields = [
-            .contentType: "text/html; charset=utf-8", .cacheControl: "no-store", .contentSecurityPolicy: policy, .xContentTypeOptions: "nosniff",
+            .contentType: "text/html; charset=utf-8", .cacheControl: "no-store", .contentSecurityPolicy: policy,
             .referrerPolicy: values["password"] == nil ? "no-referrer" : "same-origin", .crossOriginOpenerPolicy: "unsafe-none",
         ]
         return outbound
@@ -73,7 +75,8 @@ struct Pages: Sendable {
         switch state {
         case .connected: ["title": "Connected", "text": "Access was granted. You can close this page.", "kind": "connected"]
         case .pending: ["title": "Almost done", "text": "Go back to the application: it finishes the connection.", "kind": "pending"]
-        case .expired: ["title": "The time has passed", "text": "This link lives for 30 minutes.", "fix": "Ask the application for a new one.", "kind": "failed"]
+        case .expired:
+            ["title": "The time has passed", "text": "This link lives for 30 minutes.", "fix": "Ask the application for a new one.", "kind": "failed"]
         case .open: ["title": "Not connected yet", "text": "Open the link again and continue to the provider.", "kind": "pending"]
         case .failed: failed(session)
         }
@@ -83,7 +86,8 @@ struct Pages: Sendable {
         let code = session.error ?? "exchange_failed"
         var words = failure(code)
         words["code"] = code
-        if let detail = session.errorDetail { words["detail"] = ProviderProblemText.shown(detail) }
+        // Where the words above say it all, a detail only repeats them.
+        if code != "browser_mismatch", let detail = session.errorDetail { words["detail"] = ProviderProblemText.shown(detail) }
         return words
     }
 
@@ -91,23 +95,60 @@ struct Pages: Sendable {
     private static func failure(_ code: String) -> [String: String] {
         let (title, text, fix): (String, String, String)
         switch code {
-        case "access_denied": (title, text, fix) = ("Access was not granted", "The provider says that you or an administrator declined.", "Open the link again if that was not meant.")
+        case "access_denied":
+            (title, text, fix) = (
+                "Access was not granted", "The provider says that you or an administrator declined.", "Open the link again if that was not meant."
+            )
         case "invalid_state":
-            (title, text, fix) = ("This answer does not count", "It is unknown here, was used already, or came too late.", "Open the link again, or ask the application for a new one.")
+            (title, text, fix) = (
+                "This answer does not count", "It is unknown here, was used already, or came too late.",
+                "Open the link again, or ask the application for a new one."
+            )
         case "browser_mismatch":
-            (title, text, fix) = ("Another browser", "The answer came from another browser than the one that started.", "Open the link and sign in at the provider in one and the same browser, with cookies allowed.")
+            (title, text, fix) = (
+                "Another browser", "The answer came from another browser than the one that started.",
+                "Open the link and sign in at the provider in one and the same browser, with cookies allowed."
+            )
         case "issuer_mismatch":
-            (title, text, fix) = ("Not the expected provider", "The answer came from another provider than the one that was asked.", "Tell the application's operator; nothing was connected.")
+            (title, text, fix) = (
+                "Not the expected provider", "The answer came from another provider than the one that was asked.",
+                "Tell the application's operator; nothing was connected."
+            )
         case "account_mismatch":
-            (title, text, fix) = ("Another account", "This is another account of the provider than the one that was connected before.", "Sign in at the provider with that account.")
-        case "missing_code": (title, text, fix) = ("The answer is incomplete", "The provider sent you back without a code.", "Open the link again; if it repeats, tell the application's operator.")
-        case "exchange_failed": (title, text, fix) = ("The provider did not give access", "The last step between this server and the provider failed.", "Open the link again; if it repeats, tell the application's operator.")
-        case "invalid_scope": (title, text, fix) = ("A permission is not known", "The provider does not know a permission that was asked for.", "The application's operator has to correct the connection's scopes.")
+            (title, text, fix) = (
+                "Another account", "This is another account of the provider than the one that was connected before.",
+                "Sign in at the provider with that account."
+            )
+        case "missing_code":
+            (title, text, fix) = (
+                "The answer is incomplete", "The provider sent you back without a code.", "Open the link again; if it repeats, tell the application's operator."
+            )
+        case "exchange_failed":
+            (title, text, fix) = (
+                "The provider did not give access", "The last step between this server and the provider failed.",
+                "Open the link again; if it repeats, tell the application's operator."
+            )
+        case "invalid_scope":
+            (title, text, fix) = (
+                "A permission is not known", "The provider does not know a permission that was asked for.",
+                "The application's operator has to correct the connection's scopes."
+            )
         case "unauthorized_client", "unsupported_response_type":
-            (title, text, fix) = ("The application may not do this", "The provider does not allow this application the authorization code flow.", "The application's operator has to enable it at the provider.")
-        case "server_error", "temporarily_unavailable": (title, text, fix) = ("The provider is not available", "It could not answer just now.", "Try again in a few minutes.")
-        case "invalid_request": (title, text, fix) = ("The request was not understood", "A part of it is missing, repeated or not allowed.", "Open the link again; if it repeats, tell the application's operator.")
-        default: (title, text, fix) = ("The provider said no", "It answered with an error of its own.", "Open the link again; if it repeats, tell the application's operator.")
+            (title, text, fix) = (
+                "The application may not do this", "The provider does not allow this application the authorization code flow.",
+                "The application's operator has to enable it at the provider."
+            )
+        case "server_error", "temporarily_unavailable":
+            (title, text, fix) = ("The provider is not available", "It could not answer just now.", "Try again in a few minutes.")
+        case "invalid_request":
+            (title, text, fix) = (
+                "The request was not understood", "A part of it is missing, repeated or not allowed.",
+                "Open the link again; if it repeats, tell the application's operator."
+            )
+        default:
+            (title, text, fix) = (
+                "The provider said no", "It answered with an error of its own.", "Open the link again; if it repeats, tell the application's operator."
+            )
         }
         return ["title": title, "text": text, "fix": fix, "kind": "failed"]
     }

@@ -16,7 +16,8 @@ struct ActivityCommand: AsyncParsableCommand {
             var table = Table("TIME", "ACTION", "CONNECTION", "SUBJECT", "KEY", "COUNT", "RESULT", "DETAIL")
             for item in items {
                 table.add(
-                    item["at"]?.shown ?? "", item["action"]?.shown ?? "", item["connection"]?.shown ?? "", item["subject"]?.shown ?? "", item["key"]?.shown ?? "",
+                    item["at"]?.shown ?? "", item["action"]?.shown ?? "", item["connection"]?.shown ?? "", item["subject"]?.shown ?? "",
+                    item["key"]?.shown ?? "",
                     item["count"]?.shown ?? "", item["result"]?.shown ?? "", item["detail"]?.shown ?? "")
             }
             table.print(nothing: "Nothing was recorded yet.")

@@ -21,7 +21,8 @@ struct Authorize: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The Access Token URL.", valueName: "url")) var tokenUrl: String?
     @Option(help: "The Client ID.") var clientId: String
     @Option(help: ArgumentHelp("The file with the Client Secret, - for standard input.", valueName: "file"), completion: .file()) var clientSecretFile: String?
-    @Option(help: "client_secret_basic, client_secret_basic_raw, client_secret_post or none. Default: none without a secret, else client_secret_basic.") var clientAuthentication: String?
+    @Option(help: "client_secret_basic, client_secret_basic_raw, client_secret_post or none. Default: none without a secret, else client_secret_basic.")
+    var clientAuthentication: String?
     @Option(help: "S256, plain or none.") var pkce = "S256"
     @Option(name: .customLong("scope"), help: ArgumentHelp("May be repeated.", valueName: "scope")) var scopes: [String] = []
     @Option(help: "For the password grant.") var username: String?
@@ -88,7 +89,9 @@ struct Authorize: AsyncParsableCommand {
             return ClientRegistration(clientID: clientId, clientSecret: secret, authentication: secret == nil ? .none : .clientSecretBasic)
         }
         guard let method = ClientAuthenticationMethod(rawValue: clientAuthentication) else {
-            throw Failure("--client-authentication must be one of \(ClientAuthenticationMethod.allCases.map(\.rawValue).joined(separator: ", "))", exitCode: Failure.usage)
+            throw Failure(
+                "--client-authentication must be one of \(ClientAuthenticationMethod.allCases.map(\.rawValue).joined(separator: ", "))", exitCode: Failure.usage
+            )
         }
         return ClientRegistration(clientID: clientId, clientSecret: secret, authentication: method)
     }

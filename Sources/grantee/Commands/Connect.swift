@@ -6,17 +6,21 @@ import OAuth
 struct Connect: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Connect an account: make a link for a person, or get the grant at once where nobody is needed.",
-        discussion: "Waits until the person is done, and opens the link in a browser where there is one. A username and password are never arguments: GRANTEE_PASSWORD, a file, or the prompt.")
+        discussion:
+            "Waits until the person is done, and opens the link in a browser where there is one. A username and password are never arguments: GRANTEE_PASSWORD, a file, or the prompt."
+    )
 
     @Argument(help: "The connection's id.") var connection: String
     @Option(help: "Whose account it is, as the app calls them; left out: shared by the whole app.") var subject: String?
-    @Option(name: .customLong("scope"), help: ArgumentHelp("Ask for this scope instead of the connection's; may be repeated.", valueName: "scope")) var scopes: [String] = []
+    @Option(name: .customLong("scope"), help: ArgumentHelp("Ask for this scope instead of the connection's; may be repeated.", valueName: "scope")) var scopes:
+        [String] = []
     @Option(help: ArgumentHelp("Where the person's browser goes afterwards.", valueName: "url")) var returnUrl: String?
     @Option(help: "Whom the provider should suggest to sign in.") var loginHint: String?
     @Option(help: ArgumentHelp("Which account of the provider it must be.", valueName: "account")) var expectedAccount: String?
     @Flag(help: "Allow another account of the provider than before.") var allowAccountChange = false
     @Option(help: "For the password grant: the user name at the provider.") var username: String?
-    @Option(help: ArgumentHelp("For the password grant: the file with the password, - for standard input.", valueName: "file"), completion: .file()) var passwordFile: String?
+    @Option(help: ArgumentHelp("For the password grant: the file with the password, - for standard input.", valueName: "file"), completion: .file())
+    var passwordFile: String?
     @Flag(help: "Print the link and do not open it.") var noBrowser = false
     @Flag(help: "Print the link and do not wait.") var noWait = false
     @OptionGroup var server: ServerOptions

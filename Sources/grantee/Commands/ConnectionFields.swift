@@ -18,9 +18,15 @@ struct ConnectionFields: ParsableArguments {
     @Option(help: "For the password grant: a user name that is stored.") var username: String?
     @Option(help: ArgumentHelp("The file with the stored password, - for standard input.", valueName: "file"), completion: .file()) var passwordFile: String?
     @Option(help: ArgumentHelp("Authentication Instructions, such as 'Authorization: Bearer <token>'.", valueName: "text")) var instructions: String?
-    @Option(name: .customLong("variable"), help: ArgumentHelp("A value for {name} in URLs; may be repeated.", valueName: "name=value")) var variables: [String] = []
-    @Option(name: .customLong("return-origin"), help: ArgumentHelp("Where browsers may be sent after connecting; may be repeated.", valueName: "origin")) var returnOrigins: [String] = []
-    @Option(name: .customLong("set"), help: ArgumentHelp("Any other member, such as oauth.authorization_params='{\"prompt\":\"consent\"}': JSON, or else a text; may be repeated.", valueName: "path=value")) var others: [String] = []
+    @Option(name: .customLong("variable"), help: ArgumentHelp("A value for {name} in URLs; may be repeated.", valueName: "name=value")) var variables:
+        [String] = []
+    @Option(name: .customLong("return-origin"), help: ArgumentHelp("Where browsers may be sent after connecting; may be repeated.", valueName: "origin"))
+    var returnOrigins: [String] = []
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp(
+            "Any other member, such as oauth.authorization_params='{\"prompt\":\"consent\"}': JSON, or else a text; may be repeated.", valueName: "path=value"))
+    var others: [String] = []
 
     /// What was named, as a merge patch.
     /// - Throws: ``Failure`` (usage) for a pair without `=`.

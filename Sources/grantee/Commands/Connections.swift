@@ -50,7 +50,9 @@ struct Connections: AsyncParsableCommand {
         @Argument(help: "The name that people see.") var name: String?
         @Option(help: "Its id in URLs: a-z, 0-9 and hyphens. Default: made from the name.") var id: String?
         @Option(help: "Start from this preset.") var preset: String?
-        @Option(help: ArgumentHelp("A JSON document as the API takes it, - for standard input; the other options go over it.", valueName: "file"), completion: .file()) var from: String?
+        @Option(
+            help: ArgumentHelp("A JSON document as the API takes it, - for standard input; the other options go over it.", valueName: "file"),
+            completion: .file()) var from: String?
         @Flag(help: "Read the endpoints from the metadata of --issuer.") var discover = false
         @OptionGroup var fields: ConnectionFields
         @OptionGroup var server: ServerOptions
@@ -82,6 +84,8 @@ struct Connections: AsyncParsableCommand {
                 let id = made["id"]?.string ?? ""
                 if oauth["grant_type"]?.string == "authorization_code" {
                     Terminal.say("\nRegister the callback URL at the provider, byte for byte. Then: grantee connect \(id)")
+                } else if oauth["grant_type"]?.string == "password", oauth["username"] == nil {
+                    Terminal.say("\nNext: grantee connect \(id)")
                 } else {
                     Terminal.say("\nNext: grantee token \(id)")
                 }
@@ -100,7 +104,9 @@ struct Connections: AsyncParsableCommand {
                 if let value = found[name], !value.isNull { oauth[name] = value }
             }
             let methods = (found["client_authentication_supported"]?.array ?? []).compactMap(\.string)
-            if !methods.isEmpty, !methods.contains("client_secret_basic"), methods.contains("client_secret_post") { oauth["client_authentication"] = "client_secret_post" }
+            if !methods.isEmpty, !methods.contains("client_secret_basic"), methods.contains("client_secret_post") {
+                oauth["client_authentication"] = "client_secret_post"
+            }
             return oauth
         }
 
@@ -119,7 +125,9 @@ struct Connections: AsyncParsableCommand {
     struct Edit: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Change a connection: what is not named stays as it is.",
-            discussion: "A change that moves the token URL to another host needs the secrets again; one that moves the base URL asks people to connect again, unless --keep-grants.")
+            discussion:
+                "A change that moves the token URL to another host needs the secrets again; one that moves the base URL asks people to connect again, unless --keep-grants."
+        )
         @Argument(help: "The connection's id.") var id: String
         @Option(help: "The name that people see.") var name: String?
         @Flag(help: "Keep grants usable though the base URL moves to another host.") var keepGrants = false
@@ -133,9 +141,13 @@ struct Connections: AsyncParsableCommand {
             if keepGrants { patch["keep_grants"] = true }
             var oauth = patch["oauth"]?.object ?? JSONObject()
             if let secret = try SecretInput.clientSecret.given(file: fields.clientSecretFile) { oauth["client_secret"] = .string(secret) }
-            if fields.username != nil || fields.passwordFile != nil { oauth["password"] = .string(try SecretInput.password.required(file: fields.passwordFile)) }
+            if fields.username != nil || fields.passwordFile != nil {
+                oauth["password"] = .string(try SecretInput.password.required(file: fields.passwordFile))
+            }
             if !oauth.members.isEmpty { patch["oauth"] = .object(oauth) }
-            guard !patch.members.isEmpty else { throw Failure("nothing to change was named", hint: "`grantee connections edit --help` lists what can be", exitCode: Failure.usage) }
+            guard !patch.members.isEmpty else {
+                throw Failure("nothing to change was named", hint: "`grantee connections edit --help` lists what can be", exitCode: Failure.usage)
+            }
             // What is changed is what was seen: an editor who was faster is not overwritten.
             let path = APIClient.path("connections", id)
             let eTag = try await api.exchange(.get, path).eTag
@@ -145,7 +157,8 @@ struct Connections: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Remove a connection with all its grants; they are revoked at the provider where that can be done.")
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a connection with all its grants; they are revoked at the provider where that can be done.")
         @Argument(help: "The connection's id.") var id: String
         @Flag(name: [.short, .long], help: "Do not ask.") var yes = false
         @OptionGroup var server: ServerOptions

@@ -76,7 +76,9 @@ struct DemoStage {
                 RunningService { try await server.run { serverListens.yield($0) } },
                 RunningService {
                     await cancelWhenGracefulShutdown {
-                        guard let providerURL = await urls.first(where: { _ in true }), let listening = await servers.first(where: { _ in true }) else { return }
+                        guard let providerURL = await urls.first(where: { _ in true }), let listening = await servers.first(where: { _ in true }) else {
+                            return
+                        }
                         await body(
                             Ready(
                                 directory: directory, serverURL: listening.url, providerURL: providerURL,
@@ -108,10 +110,12 @@ struct DemoConnection: Sendable {
             id: "password-end-user", name: "Password Credentials, typed by the end user", grantType: "password", clientAuthentication: "client_secret_post",
             clientID: "conf", clientSecret: "conf-secret"),
         DemoConnection(
-            id: "client-credentials", name: "Client Credentials", grantType: "client_credentials", clientAuthentication: "client_secret_basic", clientID: "machine",
+            id: "client-credentials", name: "Client Credentials", grantType: "client_credentials", clientAuthentication: "client_secret_basic",
+            clientID: "machine",
             clientSecret: "machine-secret"),
         DemoConnection(
-            id: "client-credentials-body", name: "Client Credentials, sent in the body", grantType: "client_credentials", clientAuthentication: "client_secret_post",
+            id: "client-credentials-body", name: "Client Credentials, sent in the body", grantType: "client_credentials",
+            clientAuthentication: "client_secret_post",
             clientID: "machine", clientSecret: "machine-secret"),
         DemoConnection(
             id: "authorization-code", name: "Authorization Code", grantType: "authorization_code", pkce: "none", clientAuthentication: "client_secret_basic",

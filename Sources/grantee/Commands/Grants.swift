@@ -22,7 +22,8 @@ struct Grants: AsyncParsableCommand {
                 var table = Table("CONNECTION", "SUBJECT", "STATE", "EXPIRES", "SCOPE")
                 for item in items {
                     table.add(
-                        item["connection"]?.shown ?? "", item["subject"]?.string ?? "(shared)", item["state"]?.shown ?? "", item["expires_at"]?.string ?? "unknown",
+                        item["connection"]?.shown ?? "", item["subject"]?.string ?? "(shared)", item["state"]?.shown ?? "",
+                        item["expires_at"]?.string ?? "unknown",
                         item["scope"]?.shown ?? "")
                 }
                 table.print(nothing: "There are no grants. `grantee connect ID` makes one.")

@@ -16,8 +16,10 @@ struct Keys: AsyncParsableCommand {
                 var table = Table("ID", "NAME", "ROLE", "CONNECTIONS", "SUBJECTS", "PER MINUTE", "EXPIRES")
                 for item in items {
                     table.add(
-                        item["id"]?.shown ?? "", item["name"]?.shown ?? "", item["role"]?.shown ?? "", item["connections"]?.array.map { _ in item["connections"]?.shown ?? "" } ?? "all",
-                        item["subjects"]?.array.map { _ in item["subjects"]?.shown ?? "" } ?? "all", item["requests_per_minute"]?.shown ?? "", item["expires_at"]?.shown ?? "")
+                        item["id"]?.shown ?? "", item["name"]?.shown ?? "", item["role"]?.shown ?? "",
+                        item["connections"]?.array.map { _ in item["connections"]?.shown ?? "" } ?? "all",
+                        item["subjects"]?.array.map { _ in item["subjects"]?.shown ?? "" } ?? "all", item["requests_per_minute"]?.shown ?? "",
+                        item["expires_at"]?.shown ?? "")
                 }
                 table.print(nothing: "There are no API keys.")
             }
@@ -31,8 +33,10 @@ struct Keys: AsyncParsableCommand {
 
         @Argument(help: "A name: people see it on connect pages.") var name: String
         @Option(help: "admin, use or agent.") var role = "use"
-        @Option(name: .customLong("connection"), help: ArgumentHelp("Only this connection; may be repeated. Default: all.", valueName: "id")) var connections: [String] = []
-        @Option(name: .customLong("subject"), help: ArgumentHelp("Only this subject; may be repeated. Default: all.", valueName: "subject")) var subjects: [String] = []
+        @Option(name: .customLong("connection"), help: ArgumentHelp("Only this connection; may be repeated. Default: all.", valueName: "id")) var connections:
+            [String] = []
+        @Option(name: .customLong("subject"), help: ArgumentHelp("Only this subject; may be repeated. Default: all.", valueName: "subject")) var subjects:
+            [String] = []
         @Option(help: ArgumentHelp("Requests per minute, at most.", valueName: "number")) var requestsPerMinute: Int?
         @Option(help: ArgumentHelp("When it ends, such as 2027-01-31T00:00:00Z.", valueName: "time")) var expiresAt: String?
         @OptionGroup var server: ServerOptions

@@ -16,7 +16,9 @@ struct Presets: AsyncParsableCommand {
             var table = Table("ID", "NAME", "GRANT TYPES")
             for item in items {
                 // The four that a connection can have; a preset knows more of its provider.
-                let types = (item["grant_types"]?.array ?? []).compactMap(\.string).filter { ["authorization_code", "client_credentials", "password"].contains($0) }
+                let types = (item["grant_types"]?.array ?? []).compactMap(\.string).filter {
+                    ["authorization_code", "client_credentials", "password"].contains($0)
+                }
                 table.add(item["id"]?.shown ?? "", item["name"]?.shown ?? "", types.joined(separator: " "))
             }
             table.print(nothing: "No preset fits. `grantee connections add` takes the URLs of any provider.")
@@ -26,13 +28,15 @@ struct Presets: AsyncParsableCommand {
     private static func print(_ preset: JSONValue) {
         var sheet = Sheet()
         for (name, member) in [
-            ("id", "id"), ("name", "name"), ("website", "website"), ("authorization URL", "authorization_url"), ("token URL", "token_url"), ("issuer", "issuer"),
+            ("id", "id"), ("name", "name"), ("website", "website"), ("authorization URL", "authorization_url"), ("token URL", "token_url"),
+            ("issuer", "issuer"),
             ("base URL", "base_url"), ("PKCE", "pkce"), ("client authentication", "client_authentication"), ("scopes", "scopes"),
         ] {
             sheet.add(name, preset[member]?.shown)
         }
         for (name, value) in preset["variables"]?.object?.members ?? [] {
-            sheet.add("variable \(name)", [value["description"]?.string, value["example"]?.string.map { "such as \($0)" }].compactMap(\.self).joined(separator: ", "))
+            sheet.add(
+                "variable \(name)", [value["description"]?.string, value["example"]?.string.map { "such as \($0)" }].compactMap(\.self).joined(separator: ", "))
         }
         for note in preset["setup_notes"]?.array ?? [] { sheet.add("note", note.shown) }
         sheet.print()

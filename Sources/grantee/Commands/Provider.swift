@@ -16,7 +16,8 @@ struct Provider: AsyncParsableCommand {
     @Option(help: "Listen port, 0 = pick one.")
     var port = 9090
 
-    @Option(help: ArgumentHelp("A JSON file with clients that are known at start, as POST /_rehearsal/clients takes them.", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp("A JSON file with clients that are known at start, as POST /_rehearsal/clients takes them.", valueName: "file"), completion: .file())
     var clients: String?
 
     @OptionGroup var log: LogSettings

@@ -107,7 +107,9 @@ struct ServeSettings: ParsableArguments {
     var publicUrl: String?
     @Option(help: ArgumentHelp("sqlite:PATH. GRANTEE_DATABASE_URL or GRANTEE_DATABASE_URL_FILE; default: in the data directory.", valueName: "url"))
     var databaseUrl: String?
-    @Option(help: ArgumentHelp("Networks that outbound requests may reach besides public ones, by http too. GRANTEE_EGRESS_ALLOW; default: none.", valueName: "cidr[,cidr]"))
+    @Option(
+        help: ArgumentHelp(
+            "Networks that outbound requests may reach besides public ones, by http too. GRANTEE_EGRESS_ALLOW; default: none.", valueName: "cidr[,cidr]"))
     var egressAllow: String?
     @Option(help: ArgumentHelp("Proxy for outbound requests. GRANTEE_OUTBOUND_PROXY; default: none.", valueName: "url"))
     var outboundProxy: String?

@@ -86,13 +86,24 @@ struct APIClient {
             error["pointer"]?.string.flatMap { pointer in error["detail"]?.string.map { "\(pointer.isEmpty ? "body" : pointer) \($0)" } }
         }
         if let provider = problem["provider"], let said = provider["error_description"]?.string { details.append("the provider says: \(said)") }
+        if details.count == 1, detail.contains(details[0]) { details = [] }
         let exitCode: Int32
         switch code {
         case "not_found": exitCode = Failure.notFound
         case "not_connected", "reauthorization_required": exitCode = Failure.notConnected
         default: exitCode = Failure.failed
         }
-        return Failure("\(detail) (\(code))", details: details, hint: hint(code, problem["fix"]?.string), exitCode: exitCode)
+        return Failure(
+            "\(asCommands(detail)) (\(code))", details: details.map(asCommands), hint: hint(code, problem["fix"]?.string).map(asCommands),
+            exitCode: exitCode)
+    }
+
+    /// Requests of the API as the commands that make them.
+    private static func asCommands(_ text: String) -> String {
+        text.replacing(/POST \/v1\/connections\/([a-z0-9-]+)\/connect/) { "`grantee connect \($0.output.1)`" }
+            .replacing(/PATCH \/v1\/connections\/([a-z0-9-]+)/) { "`grantee connections edit \($0.output.1)`" }
+            .replacing("GET /v1/connections", with: "`grantee connections list`").replacing("GET /v1/presets", with: "`grantee presets`")
+            .replacing("in the same PATCH", with: "along with the change")
     }
 
     /// The server's fix; where it names a request of the API, a person at a terminal is told the command.

@@ -37,7 +37,11 @@ struct LoopbackRedirect {
                 return nil
             }
             group.addTask {
-                for await result in outcomes { return try result.get() }
+                for await result in outcomes {
+                    // The page that says so is still on its way.
+                    try await Task.sleep(for: .milliseconds(200))
+                    return try result.get()
+                }
                 return nil
             }
             group.addTask {
@@ -46,10 +50,7 @@ struct LoopbackRedirect {
             }
             defer { group.cancelAll() }
             while let finished = try await group.next() {
-                guard let code = finished else { continue }
-                // The page that says so is still on its way.
-                try await Task.sleep(for: .milliseconds(200))
-                return code
+                if let code = finished { return code }
             }
             throw CancellationError()
         }
@@ -83,9 +84,13 @@ struct LoopbackRedirect {
         }
 
         private func page(_ text: String, status: HTTPResponse.Status = .ok) -> Response {
-            var headers: HTTPFields = [.contentType: "text/html; charset=utf-8", .cacheControl: "no-store", .contentSecurityPolicy: "default-src 'none'", .connection: "close"]
+            var headers: HTTPFields = [
+                .contentType: "text/html; charset=utf-8", .cacheControl: "no-store", .contentSecurityPolicy: "default-src 'none'", .connection: "close",
+            ]
             if let name = HTTPField.Name("Referrer-Policy") { headers[name] = "no-referrer" }
-            return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(string: "<!doctype html><meta charset=\"utf-8\"><title>grantee</title><p>\(text)</p>")))
+            return Response(
+                status: status, headers: headers,
+                body: .init(byteBuffer: ByteBuffer(string: "<!doctype html><meta charset=\"utf-8\"><title>grantee</title><p>\(text)</p>")))
         }
     }
 }

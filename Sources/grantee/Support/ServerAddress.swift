@@ -7,7 +7,10 @@ struct ServerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Where the server is. Default: GRANTEE_URL, else the local data directory's server.", valueName: "url"))
     var url: String?
 
-    @Option(help: ArgumentHelp("The data directory whose server and admin key are used when GRANTEE_URL or GRANTEE_API_KEY are not set. Default: GRANTEE_DATA_DIR, else ./grantee-data.", valueName: "dir"), completion: .directory)
+    @Option(
+        help: ArgumentHelp(
+            "The data directory whose server and admin key are used when GRANTEE_URL or GRANTEE_API_KEY are not set. Default: GRANTEE_DATA_DIR, else ./grantee-data.",
+            valueName: "dir"), completion: .directory)
     var dataDir: String?
 
     @Flag(help: "Print JSON, for programs.")
@@ -18,14 +21,17 @@ struct ServerOptions: ParsableArguments {
         let environment = ProcessInfo.processInfo.environment
         let directory = dataDir ?? environment["GRANTEE_DATA_DIR"] ?? "./grantee-data"
         guard let text = url ?? environment["GRANTEE_URL"].flatMap({ $0.isEmpty ? nil : $0 }) ?? Self.serverURL(in: directory) else {
-            throw Failure("no server was found: GRANTEE_URL is not set, and none runs on \(directory)", hint: "start one with `grantee serve`, or set GRANTEE_URL and GRANTEE_API_KEY")
+            throw Failure(
+                "no server was found: GRANTEE_URL is not set, and none runs on \(directory)",
+                hint: "start one with `grantee serve`, or set GRANTEE_URL and GRANTEE_API_KEY")
         }
         guard let address = try? EndpointURL(text), address.query == nil else { throw Failure("the server's URL is not one: \(text)", exitCode: Failure.usage) }
         guard address.scheme == .https || address.isLoopback else {
             throw Failure("the API key would travel unprotected to \(address.origin)", hint: "use https, or a loopback address", exitCode: Failure.usage)
         }
         guard let key = try Self.secret("GRANTEE_API_KEY") ?? Self.content(of: directory + "/admin.key") else {
-            throw Failure("no API key was found: GRANTEE_API_KEY is not set, and \(directory) holds no admin.key", hint: "set GRANTEE_API_KEY or GRANTEE_API_KEY_FILE")
+            throw Failure(
+                "no API key was found: GRANTEE_API_KEY is not set, and \(directory) holds no admin.key", hint: "set GRANTEE_API_KEY or GRANTEE_API_KEY_FILE")
         }
         return APIClient(base: text.hasSuffix("/") ? String(text.dropLast()) : text, key: key)
     }

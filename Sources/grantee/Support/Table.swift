@@ -19,7 +19,8 @@ struct Table {
             let cells = zip(row, widths).enumerated().map { column, pair in
                 column == row.count - 1 ? pair.0 : pair.0 + String(repeating: " ", count: pair.1 - pair.0.count)
             }
-            let line = cells.joined(separator: "  ")
+            let padded = cells.joined(separator: "  ")
+            let line = String(padded[..<(padded.lastIndex { $0 != " " }.map(padded.index(after:)) ?? padded.startIndex)])
             Terminal.write(index == 0 ? Terminal.output.styled(line, .bold, when: isTerminal) : Self.coloured(line, row, isTerminal))
         }
     }

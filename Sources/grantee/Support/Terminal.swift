@@ -31,12 +31,14 @@ struct Terminal {
 
     /// Without anything that could move the cursor or start an escape sequence: a provider's text may be in it.
     static func inert(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.filter { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator: scalar == "\n"
-            default: true
-            }
-        }))
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.filter { scalar in
+                    switch scalar.properties.generalCategory {
+                    case .control, .format, .lineSeparator, .paragraphSeparator: scalar == "\n"
+                    default: true
+                    }
+                }))
     }
 
     /// Asks on the terminal, without echo where the answer is a secret.

@@ -1,0 +1,81 @@
+import Foundation
+import TestSupport
+
+/// A session at a terminal, written down: `$ ` commands, what they print, `2> ` what they print to standard error, and
+/// `? N` the exit code where it is not 0. What differs from run to run is named: TIME, KEY, TOKEN …
+struct Script {
+    let commands: [String]
+
+    init(_ text: String) {
+        commands = text.split(separator: "\n").filter { $0.hasPrefix("$ ") }.map { String($0.dropFirst(2)) }
+    }
+
+    /// The same session, as it goes now.
+    func transcript(tool: CommandLineTool, naming: [(value: String, name: String)]) async throws -> String {
+        var lines: [String] = []
+        for command in commands {
+            lines.append("$ \(command)")
+            var (environment, words) = Self.words(of: naming.reduce(command) { $0.replacing($1.name, with: $1.value) })
+            guard words.first == "grantee" else { throw ScriptError("a script runs grantee only: \(command)") }
+            words.removeFirst()
+            var input = ""
+            if let here = words.firstIndex(of: "<<<"), here + 1 < words.count {
+                input = words[here + 1] + "\n"
+                words.removeSubrange(here...here + 1)
+            }
+            var tool = tool
+            for (name, value) in environment { tool.environment[name] = value.isEmpty ? nil : value }
+            let outcome = try await tool.run(words, input: input)
+            func named(_ text: String) -> [String] {
+                let text = Self.anonymous(naming.reduce(text) { $0.replacing($1.value, with: $1.name) })
+                return text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+            }
+            if !outcome.output.isEmpty { lines += named(outcome.output).dropLast() }
+            if !outcome.errors.isEmpty { lines += named(outcome.errors).dropLast().map { $0.isEmpty ? "2>" : "2> " + $0 } }
+            if outcome.status != 0 { lines.append("? \(outcome.status)") }
+            lines.append("")
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    /// Words as a shell makes them of quotes and spaces; `NAME=value` in front sets the environment.
+    private static func words(of line: String) -> (environment: [(String, String)], words: [String]) {
+        var words: [String] = []
+        var word: String?
+        var quote: Character?
+        for character in line {
+            switch (quote, character) {
+            case (nil, "'"), (nil, "\""):
+                quote = character
+                word = word ?? ""
+            case (let open?, character) where open == character: quote = nil
+            case (nil, " "):
+                if let done = word { words.append(done) }
+                word = nil
+            default: word = (word ?? "") + String(character)
+            }
+        }
+        if let word { words.append(word) }
+        let assignments = words.prefix { $0.firstMatch(of: /^[A-Z_]+=/) != nil }
+        let environment = assignments.map { assignment in
+            let equals = assignment.firstIndex(of: "=") ?? assignment.endIndex
+            return (String(assignment[..<equals]), String(assignment[assignment.index(after: equals)...]))
+        }
+        return (environment, Array(words.dropFirst(assignments.count)))
+    }
+
+    private static func anonymous(_ text: String) -> String {
+        // Uses are written within a second: the line comes sooner or later.
+        text.replacing(/(?m)^last used .*\n/, with: "").replacing(/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z/, with: "TIME")
+            .replacing(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/, with: "UID")
+            .replacing(/\/connect\/[A-Za-z0-9_-]{43}/, with: "/connect/TICKET")
+            .replacing(/cs_[A-Za-z0-9_-]{22}/, with: "SESSION").replacing(/key_[A-Za-z0-9_-]{12}/, with: "KEY_ID")
+            .replacing(/gk_[A-Za-z0-9_-]{43}/, with: "KEY").replacing(/at_[A-Za-z0-9_-]{32}/, with: "TOKEN")
+            .replacing(/rt_[A-Za-z0-9_-]{32}/, with: "REFRESH_TOKEN").replacing(/"expires_in": (3599|3598|3600)/, with: "\"expires_in\": 3600")
+    }
+}
+
+struct ScriptError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
