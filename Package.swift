@@ -17,7 +17,7 @@ let package = Package(
     products: [
         .library(name: "OAuth", targets: ["OAuth"]),
         .library(name: "OAuthClient", targets: ["OAuthClient"]),
-        .library(name: "OAuthClientAsyncHTTP", targets: ["OAuthClientAsyncHTTP"]),
+        .library(name: "OAuthClientAsyncHTTP", targets: ["OAuthClientAsyncHTTP", "Egress"]),
         .executable(name: "grantee", targets: ["grantee"]),
     ],
     // Why each is here: docs/dependencies.md.
@@ -150,7 +150,7 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "TestSupport", "Server", "Broker", "Vault", "OAuth", "RehearsalProvider", product("HTTPTypes", "swift-http-types"),
+                "TestSupport", "Server", "Broker", "Vault", "OAuth", "Egress", "RehearsalProvider", product("HTTPTypes", "swift-http-types"),
                 product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio"),
             ],
             swiftSettings: settings),
@@ -158,6 +158,12 @@ let package = Package(
             name: "CLITests",
             dependencies: ["TestSupport", "grantee", "Server", "RehearsalProvider", "OAuth", product("HTTPTypes", "swift-http-types")],
             exclude: ["Scripts"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "LibraryTests",
+            dependencies: [
+                "TestSupport", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress", "RehearsalProvider", product("HTTPTypes", "swift-http-types"),
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "PeerTests",

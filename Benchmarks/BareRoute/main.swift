@@ -7,10 +7,10 @@ import NIOCore
 ///
 /// Answers every request with the same bytes and the same headers as the token route, and looks at nothing.
 func serve(port: Int, body: ByteBuffer) async throws {
-    let fields: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store", .xContentTypeOptions: "nosniff"]
-    let responder = CallbackResponder<BasicRequestContext> { _, _ in
-        Response(status: .ok, headers: fields, body: ResponseBody(byteBuffer: body))
-    }
+    var fields: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store", .xContentTypeOptions: "nosniff"]
+    if let name = HTTPField.Name("Cross-Origin-Resource-Policy") { fields[name] = "same-origin" }
+    let answer = Response(status: .ok, headers: fields, body: ResponseBody(byteBuffer: body))
+    let responder = CallbackResponder<BasicRequestContext> { _, _ in answer }
     let application = Application(
         responder: responder, configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: nil),
         onServerRunning: { channel in

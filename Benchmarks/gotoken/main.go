@@ -62,6 +62,7 @@ func main() {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		w.Write(body)
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])

@@ -15,6 +15,12 @@ final class ActivityLog: Sendable {
         let connection: String
         let subject: String
         let minute: Int64
+
+        /// Two of them that differ elsewhere alone are rare; hashing more costs each token read.
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(key)
+            hasher.combine(subject)
+        }
     }
 
     private struct State {

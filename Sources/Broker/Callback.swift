@@ -164,6 +164,7 @@ extension Broker {
                 .authorizationCode(code), step: .code, connection: connection, subject: session.subject, guardedBy: .init(session.options),
                 callbackValues: completion.captured)
             try await end(session, as: .connected, grant: grant.grant.uid)
+            note("connect.completed", connection: connection, subject: session.subject, caller: caller, detail: session.id)
             return grant
         } catch {
             try await end(session, as: .failed, error: error.code == .accountMismatch ? "account_mismatch" : "exchange_failed", detail: error.shown)

@@ -2,8 +2,8 @@ import Crypto
 import Synchronization
 package import Vault
 
-/// Who calls, after ``Broker/authenticate(_:)``.
-package struct Caller: Sendable {
+/// Who calls, after ``Broker/authenticate(_:)``. A class, so that passing it on copies nothing.
+package final class Caller: Sendable {
     package let key: APIKey
 
     package init(key: APIKey) { self.key = key }
@@ -47,8 +47,11 @@ extension Caller {
 struct KeyHash: Hashable, Sendable {
     private let words: SIMD4<UInt64>
 
-    init(of key: String) {
-        words = SHA256.hash(data: Array(key.utf8)).withUnsafeBytes { $0.loadUnaligned(as: SIMD4<UInt64>.self) }
+    init(of key: Substring) {
+        var hash = SHA256()
+        // A string of our own making lies in one piece: nothing is copied.
+        if key.utf8.withContiguousStorageIfAvailable({ hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }) == nil { hash.update(data: Array(key.utf8)) }
+        words = hash.finalize().withUnsafeBytes { $0.loadUnaligned(as: SIMD4<UInt64>.self) }
     }
     /// `nil` unless there are 32 bytes.
     init?(stored bytes: [UInt8]) {

@@ -93,6 +93,11 @@ extension Broker {
         for (index, scope) in (options.scopes ?? []).enumerated() where !Client.isScopeToken(scope) {
             wrong("/scopes/\(index)", "is not one scope: visible ASCII without space, quote and backslash")
         }
+        if settings.fetchesAlone(hasPassword: connection.password != nil) {
+            // Nobody is asked, so nothing can be chosen: what would be left out silently is refused.
+            if options.scopes != nil { wrong("/scopes", "\(connection.id) asks for the scopes of its settings") }
+            if options.expectedAccount != nil { wrong("/expected_account", "\(connection.id) has no person's account") }
+        }
         let given = options.username != nil || options.password != nil
         if settings.oauth.grantType != .password, given {
             wrong(options.username != nil ? "/username" : "/password", "only a connection with the password grant takes one")

@@ -11,7 +11,7 @@ extension Broker {
     package func start(adminKey: String?) async throws(Problem) {
         try await asProblem {
             if let adminKey {
-                let hash = KeyHash(of: adminKey).bytes
+                let hash = KeyHash(of: adminKey[...]).bytes
                 let stored = try await store.keys().first { $0.id == Self.adminKeyID }
                 if stored?.hash != hash {
                     try await store.put(
@@ -23,11 +23,13 @@ extension Broker {
     }
 
     /// A SHA-256 and a look-up in memory. `nil` = an unknown or expired key.
-    package func authenticate(_ key: String) -> Caller? {
+    package func authenticate(_ key: Substring) -> Caller? {
         guard let caller = callers.find(KeyHash(of: key)) else { return nil }
         if let expiry = caller.key.expiresAt, expiry <= clock.now() { return nil }
         return caller
     }
+
+    package func authenticate(_ key: String) -> Caller? { authenticate(key[...]) }
 
     package func keys(for caller: Caller) async throws(Problem) -> [APIKey] {
         try caller.requireUnboundAdmin()
@@ -82,7 +84,7 @@ extension Broker {
         guard errors.isEmpty else { throw Problem(.invalidRequest, "the key cannot be made as asked", errors: errors) }
         let secret = "gk_" + entropy.token(bytes: 32)
         let record = APIKey(
-            id: "key_" + entropy.token(bytes: 9), name: new.name, hash: KeyHash(of: secret).bytes, role: new.role, connections: uids,
+            id: "key_" + entropy.token(bytes: 9), name: new.name, hash: KeyHash(of: secret[...]).bytes, role: new.role, connections: uids,
             subjects: new.subjects, requestsPerMinute: new.requestsPerMinute, createdAt: now, expiresAt: new.expiresAt)
         try await asProblem { try await store.insert(record) }
         callers.add(record)

@@ -43,13 +43,22 @@ final class TokenCache: Sendable {
         let subject: String
     }
 
-    struct Entry: Sendable {
+    /// A class, so that a hit copies nothing.
+    final class Entry: Sendable {
         let connectionUID: UID
         let token: IssuedToken
         /// Until here a hit answers at once; `nil` = the lifetime is not known, so until somebody says otherwise.
         let freshUntil: Timestamp?
         let reads: Meters.Count
         let cost: Int
+
+        init(connectionUID: UID, token: IssuedToken, freshUntil: Timestamp?, reads: Meters.Count, cost: Int) {
+            self.connectionUID = connectionUID
+            self.token = token
+            self.freshUntil = freshUntil
+            self.reads = reads
+            self.cost = cost
+        }
     }
 
     private struct Slot {

@@ -1,4 +1,4 @@
-import OAuth
+package import OAuth
 
 extension Egress {
     /// A network: an address and how many of its leading bits count.
@@ -24,7 +24,7 @@ extension Egress {
 
         public var description: String { address.text + "/\(prefix)" }
 
-        func contains(_ other: IPLiteral) -> Bool {
+        package func contains(_ other: IPLiteral) -> Bool {
             guard other.bytes.count == address.bytes.count else { return false }
             let whole = prefix / 8
             guard other.bytes[..<whole].elementsEqual(address.bytes[..<whole]) else { return false }

@@ -5,13 +5,13 @@ import Synchronization
 
 /// Faces that are known once the port is; a request before that is told to come again.
 final class Gate: HTTPResponder, Sendable {
-    typealias Context = BasicRequestContext
+    typealias Context = ClientContext
     private let faces = Mutex<Faces?>(nil)
 
     func open(_ faces: Faces) { self.faces.withLock { $0 = faces } }
     var broker: Broker? { faces.withLock { $0?.broker } }
 
-    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+    func respond(to request: Request, context: ClientContext) async throws -> Response {
         guard let faces = faces.withLock({ $0 }) else { return Problem(.unavailable, "the server is starting", retryAfter: 1).outbound.response }
         return try await faces.respond(to: request, context: context)
     }
@@ -19,10 +19,10 @@ final class Gate: HTTPResponder, Sendable {
 
 /// `/metrics` on a port of its own, without a key.
 struct MetricsFace: HTTPResponder {
-    typealias Context = BasicRequestContext
+    typealias Context = ClientContext
     let broker: Broker
 
-    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+    func respond(to request: Request, context: ClientContext) async throws -> Response {
         guard request.method == .get, request.uri.path == "/metrics" else { return Problem(.notFound, "only GET /metrics is here").outbound.response }
         do {
             return try await ServerAPI.metrics(broker).response

@@ -23,6 +23,9 @@ package struct GranteeServer: Sendable {
         package var broker: Broker
     }
 
+    /// A connection on which nothing comes for so long is closed.
+    private static let idleTimeout: TimeAmount = .seconds(75)
+
     private let configuration: ServerConfiguration
     private let logger: Logger
 
@@ -41,6 +44,7 @@ package struct GranteeServer: Sendable {
         let home = try Home(configuration)
         let store = try home.openStore()
         let keyring = try await home.openKeyring(store)
+        let adminKey = try home.adminKey()
         let pages = try Pages()
         let gate = Gate()
         do {
@@ -59,8 +63,11 @@ package struct GranteeServer: Sendable {
                         store: store, keyring: keyring, transport: try AsyncHTTPTransport(egress: egress, caFile: configuration.caFile), egress: egress,
                         logger: logger,
                         configuration: .init(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant))
-                    try await broker.start(adminKey: home.adminKey)
-                    let faces = Faces(broker: broker, pages: pages, publicURL: publicURL, isLoopback: configuration.isLoopback, logger: logger)
+                    try await broker.start(adminKey: adminKey)
+                    let faces = Faces(
+                        broker: broker, pages: pages, publicURL: publicURL, metricsNeedKey: !(configuration.isLoopback && publicURL.isLoopback),
+                        trustedProxies: configuration.trustedProxies,
+                        logger: logger)
                     gate.open(faces)
                     group.addTask { try await broker.run() }
                     if let metricsPort = configuration.metricsPort {
@@ -68,7 +75,7 @@ package struct GranteeServer: Sendable {
                     }
                     let url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
                     try home.directory.writeServerFile(url: url)
-                    await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: home.adminKey, broker: broker))
+                    await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: adminKey, broker: broker))
                     break
                 }
                 // A shutdown ends each in its own time; the first that fails ends all.
@@ -103,10 +110,14 @@ package struct GranteeServer: Sendable {
 
     private func serve<Responder: HTTPResponder>(
         _ responder: Responder, host: String, port: Int, onRunning: @escaping @Sendable (Int) async -> Void
-    ) async throws where Responder.Context == BasicRequestContext {
+    ) async throws where Responder.Context == ClientContext {
+        // Its word at start is this program's `Listening on`.
+        var quiet = logger
+        quiet.logLevel = max(quiet.logLevel, .warning)
         try await Application(
-            responder: responder, configuration: .init(address: .hostname(host, port: port), serverName: nil),
-            onServerRunning: { channel in await onRunning(channel.localAddress?.port ?? port) }, logger: logger
+            responder: responder, server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
+            configuration: .init(address: .hostname(host, port: port), serverName: nil),
+            onServerRunning: { channel in await onRunning(channel.localAddress?.port ?? port) }, logger: quiet
         ).run()
     }
 }

@@ -5,7 +5,7 @@ import Vault
 /// What a server keeps on disk: the locked data directory, its keys, the database.
 struct Home: Sendable {
     let directory: DataDirectory
-    let adminKey: String
+    private let configuredAdminKey: String?
     private let masterKeys: Keyring.MasterKeys
     private let databasePath: String
 
@@ -15,13 +15,26 @@ struct Home: Sendable {
             directory = try DataDirectory(path: configuration.dataDirectory)
             databasePath = configuration.databasePath ?? directory.databasePath
             masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? directory.masterKeys(databasePath: databasePath))
-            adminKey = try configuration.adminKey ?? directory.adminKey { "gk_admin_" + Entropy.system.token(bytes: 32) }
         } catch {
             throw StartError(any: error, configuration)
         }
-        guard adminKey.utf8.count >= 32 else {
+        configuredAdminKey = configuration.adminKey
+    }
+
+    /// The one that was configured, else the data directory's, made at the first start. After the keyring was opened: a
+    /// start with a wrong master key leaves nothing behind.
+    func adminKey() throws(StartError) -> String {
+        if let configuredAdminKey { return configuredAdminKey }
+        let key: String
+        do {
+            key = try directory.adminKey { "gk_admin_" + Entropy.system.token(bytes: 32) }
+        } catch {
+            throw StartError(error.message, hint: error.hint)
+        }
+        guard key.utf8.count >= 32 else {
             throw StartError("the admin API key in \(directory.path)/admin.key is shorter than 32 characters", hint: "remove the file to have a new one made")
         }
+        return key
     }
 
     func openStore() throws(StartError) -> SQLiteStore {

@@ -29,6 +29,10 @@ extension Keyring {
                 guard let bytes = Base64URL.decode(String(parts[1])), bytes.count == 32 else {
                     throw .badMasterKeys("\(place) must be 32 bytes in base64url (43 characters, no padding)")
                 }
+                // What somebody typed or repeated is no key; 32 random bytes are never taken for it. SEC-119.
+                guard Set(bytes).count > 8, !bytes.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+                    throw .badMasterKeys("\(place) is not random: repeated bytes, or text")
+                }
                 guard !keys.contains(where: { $0.id == id }) else { throw .badMasterKeys("\(place) repeats an id") }
                 keys.append(Key(id: id, key: SymmetricKey(data: bytes)))
             }

@@ -6,6 +6,8 @@ struct Main {
     /// Parses, runs, and turns every end into the documented exit code: 0 done, 1 failed, 2 usage, 3 not found,
     /// 4 not connected or reauthorization required.
     static func main() async {
+        // A closed pipe is an error of the write, not the end of the process.
+        signal(SIGPIPE, SIG_IGN)
         do {
             var command = try GranteeCommand.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

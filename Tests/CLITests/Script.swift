@@ -71,7 +71,7 @@ struct Script {
             .replacing(/\/connect\/[A-Za-z0-9_-]{43}/, with: "/connect/TICKET")
             .replacing(/cs_[A-Za-z0-9_-]{22}/, with: "SESSION").replacing(/key_[A-Za-z0-9_-]{12}/, with: "KEY_ID")
             .replacing(/gk_[A-Za-z0-9_-]{43}/, with: "KEY").replacing(/at_[A-Za-z0-9_-]{32}/, with: "TOKEN")
-            .replacing(/rt_[A-Za-z0-9_-]{32}/, with: "REFRESH_TOKEN").replacing(/"expires_in": (3599|3598|3600)/, with: "\"expires_in\": 3600")
+            .replacing(/rt_[A-Za-z0-9_-]{32}/, with: "REFRESH_TOKEN").replacing(/"expires_in": (35[0-9]{2}|3600)/, with: "\"expires_in\": 3600")
     }
 }
 

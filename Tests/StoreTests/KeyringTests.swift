@@ -76,11 +76,13 @@ import Testing
     @Test(arguments: [
         "", "k1", "k1:", "k1:abc", ":" + String(repeating: "A", count: 43), "k1:" + String(repeating: "A", count: 44),
         "k 1:" + String(repeating: "A", count: 43), "k1:" + String(repeating: "A", count: 42) + "=",
+        // Repeated bytes, and text, are no keys (SEC-119).
+        "k1:" + String(repeating: "A", count: 43), "k1:" + Base64URL.encode("correct horse battery staple 123".utf8),
     ])
     func masterKeysAreChecked(text: String) { #expect(throws: KeyringError.self) { try Keyring.MasterKeys(parsing: text) } }
 
     @Test func masterKeysAreListed() throws {
-        let key = String(repeating: "A", count: 43)
+        let key = Keyring.MasterKeys.generate().dropFirst("k1:".count)
         #expect(try Keyring.MasterKeys(parsing: " a:\(key) ,\n b:\(key)\n").keys.map(\.id) == ["a", "b"])
         #expect(throws: KeyringError.self) { try Keyring.MasterKeys(parsing: "a:\(key),a:\(key)") }
     }

@@ -76,8 +76,8 @@ public enum CallbackError: Error, Sendable, Hashable {
 // MARK: As bytes to be sealed
 
 extension PendingAuthorization {
-    /// Everything, secrets included. ``init(archive:)`` reads it back.
-    package func archive() -> [UInt8] {
+    /// Everything, the code verifier included: seal it before it is kept. ``init(archive:)`` reads it back.
+    public func archive() -> [UInt8] {
         var object: JSONObject = [
             "state_hash": .string(Base64URL.encode(stateHash)), "promises_issuer": .bool(promisesIssuer), "redirect_uri": .string(redirectURI),
             "scopes": .array(requestedScopes.map(JSONValue.string)),
@@ -90,7 +90,7 @@ extension PendingAuthorization {
     }
 
     /// `nil` when the bytes are not an archive.
-    package init?(archive: [UInt8]) {
+    public init?(archive: [UInt8]) {
         guard let object = try? JSONValue(parsing: archive).object, let hash = object["state_hash"]?.string.flatMap(Base64URL.decode),
             let promises = object["promises_issuer"]?.bool, let redirectURI = object["redirect_uri"]?.string, let scopes = object["scopes"]?.array
         else { return nil }

@@ -120,7 +120,7 @@ enum ConnectionDocument {
         let id = reader.text("id", longest: 64)
         if let id, !isID(id) { reader.wrong("id", "must be 1 to 64 of a-z, 0-9 and inner hyphens") }
         if let id, reserved.contains(id) { reader.wrong("id", "is a word of this API; choose another") }
-        let name = reader.text("name", required: true, longest: 200) ?? ""
+        let name = reader.name("name", required: true) ?? ""
         let presetID = reader.text("preset", longest: 64)
         let preset = presetID.flatMap(Preset.find)
         if let presetID, preset == nil { reader.wrong("preset", "there is no preset \(presetID); GET /v1/presets lists them") }

@@ -78,7 +78,11 @@ enum ConnectionsAPI {
 
     static func remove(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
-        try await inbound.broker.deleteConnection(id: try inbound.path("id"), by: try inbound.caller)
+        let id = try inbound.path("id")
+        if let tag = inbound.request.headers[.ifMatch] {
+            _ = try revision(tag, of: try await inbound.broker.connection(id: id, for: try inbound.caller))
+        }
+        try await inbound.broker.deleteConnection(id: id, by: try inbound.caller)
         return Outbound(.noContent, fields: [.cacheControl: "no-store"])
     }
 

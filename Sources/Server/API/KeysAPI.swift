@@ -32,7 +32,7 @@ enum KeysAPI {
         }
         let errors = FieldErrors()
         var reader = ObjectReader(try await inbound.body(), errors: errors)
-        let name = reader.text("name", required: true, longest: 200) ?? ""
+        let name = reader.name("name", required: true) ?? ""
         let role = reader.choice("role", APIKey.Role.allCases.map(\.rawValue), required: true).flatMap(APIKey.Role.init(rawValue:)) ?? .use
         let connections = reader.texts("connections", atMost: 1000, longest: 64)
         let subjects = reader.texts("subjects", atMost: 1000, longest: 255)

@@ -24,7 +24,7 @@ enum ServerAPI {
     static func home(_ inbound: Inbound) async throws -> Outbound { inbound.faces.pages.home() }
 
     static func metrics(_ inbound: Inbound) async throws -> Outbound {
-        if !inbound.faces.isLoopback {
+        if inbound.faces.metricsNeedKey {
             let caller = try inbound.faces.admit(inbound.request)
             guard caller.isAdmin else { throw Problem(.forbidden, "metrics need a key with the role admin") }
         }

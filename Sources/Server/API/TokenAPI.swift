@@ -1,5 +1,6 @@
 import Broker
 import Hummingbird
+import NIOCore
 import OAuth
 import Vault
 
@@ -8,8 +9,8 @@ enum TokenAPI {
         let id = try inbound.path("id")
         let query = try query(inbound)
         let caller = try inbound.caller
-        if let hit = inbound.broker.cachedToken(connectionID: id, query: query, for: caller) { return .json(bytes: body(hit, now: inbound.broker.now)) }
-        return .json(bytes: body(try await inbound.broker.token(connectionID: id, query: query, for: caller), now: inbound.broker.now))
+        if let hit = inbound.broker.cachedToken(connectionID: id, query: query, for: caller) { return .json(buffer: body(hit, now: inbound.broker.now)) }
+        return .json(buffer: body(try await inbound.broker.token(connectionID: id, query: query, for: caller), now: inbound.broker.now))
     }
 
     private static let parameters: Set<String> = ["subject", "min_ttl", "force_refresh", "after_generation"]
@@ -22,38 +23,50 @@ enum TokenAPI {
             forceRefresh: try reader.flag("force_refresh"), afterGeneration: try reader.integer("after_generation", in: 0...Int(Int32.max)))
     }
 
-    /// Written straight to bytes: this is what is asked most.
-    private static func body(_ token: IssuedToken, now: Timestamp) -> [UInt8] {
-        var bytes: [UInt8] = []
+    /// Written straight to the buffer that is sent: this is what is asked most.
+    private static func body(_ token: IssuedToken, now: Timestamp) -> ByteBuffer {
         token.accessToken.withExposed { text in
-            bytes.reserveCapacity(text.utf8.count + 200)
-            bytes += #"{"access_token":"#.utf8
-            JSONValue.write(text, to: &bytes)
-        }
-        bytes += #","token_type":"#.utf8
-        JSONValue.write(token.tokenType, to: &bytes)
-        if let expiresAt = token.expiresAt {
-            bytes += #","expires_at":""#.utf8
-            bytes += expiresAt.rfc3339.utf8
-            bytes += #"","expires_in":"#.utf8
-            bytes += String(max((expiresAt.milliseconds - now.milliseconds) / 1000, 0)).utf8
-        } else {
-            bytes += #","expires_at":null,"expires_in":null"#.utf8
-        }
-        bytes += #","scope":"#.utf8
-        if let scope = token.scope {
-            bytes.append(UInt8(ascii: "["))
-            for (index, name) in scope.enumerated() {
-                if index > 0 { bytes.append(UInt8(ascii: ",")) }
-                JSONValue.write(name, to: &bytes)
+            var buffer = ByteBufferAllocator().buffer(capacity: text.utf8.count + 320)
+            buffer.writeStaticString(#"{"access_token":"#)
+            buffer.writeJSON(text)
+            buffer.writeStaticString(#","token_type":"#)
+            buffer.writeJSON(token.tokenType)
+            if let expiresAt = token.expiresAt {
+                buffer.writeStaticString(#","expires_at":""#)
+                buffer.writeString(expiresAt.rfc3339)
+                buffer.writeStaticString(#"","expires_in":"#)
+                buffer.writeString(String(max((expiresAt.milliseconds - now.milliseconds) / 1000, 0)))
+            } else {
+                buffer.writeStaticString(#","expires_at":null,"expires_in":null"#)
             }
-            bytes.append(UInt8(ascii: "]"))
-        } else {
-            bytes += "null".utf8
+            buffer.writeStaticString(#","scope":"#)
+            if let scope = token.scope {
+                buffer.writeStaticString("[")
+                for (index, name) in scope.enumerated() {
+                    if index > 0 { buffer.writeStaticString(",") }
+                    buffer.writeJSON(name)
+                }
+                buffer.writeStaticString("]")
+            } else {
+                buffer.writeStaticString("null")
+            }
+            buffer.writeStaticString(#","generation":"#)
+            buffer.writeString(String(token.generation))
+            buffer.writeStaticString(token.refreshed ? #","refreshed":true}"# : #","refreshed":false}"#)
+            return buffer
         }
-        bytes += #","generation":"#.utf8
-        bytes += String(token.generation).utf8
-        bytes += token.refreshed ? #","refreshed":true}"#.utf8 : #","refreshed":false}"#.utf8
-        return bytes
+    }
+}
+
+extension ByteBuffer {
+    /// One JSON string, quotes included. Tokens and scopes seldom hold anything to escape.
+    fileprivate mutating func writeJSON(_ text: String) {
+        guard text.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") || $0 == 0x7F }) else {
+            writeStaticString("\"")
+            writeString(text)
+            writeStaticString("\"")
+            return
+        }
+        writeBytes(JSONValue.string(text).serialized())
     }
 }

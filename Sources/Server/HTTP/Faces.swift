@@ -1,4 +1,5 @@
 import Broker
+import Egress
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -6,46 +7,49 @@ import OAuth
 import Vault
 
 /// The HTTP face: finds the route, lets the caller in, turns what is thrown into a problem.
-struct Faces: HTTPResponder {
-    typealias Context = BasicRequestContext
+final class Faces: HTTPResponder {
+    typealias Context = ClientContext
 
     let broker: Broker
     let pages: Pages
     let publicURL: EndpointURL
-    /// Metrics need no key where only this machine can ask.
-    let isLoopback: Bool
+    /// They need none where only this machine can ask, and no proxy stands between.
+    let metricsNeedKey: Bool
+    let trustedProxies: [Egress.CIDR]
     let limiter = RateLimiter()
     let logger: Logger
     let routes: RouteTable
 
-    init(broker: Broker, pages: Pages, publicURL: EndpointURL, isLoopback: Bool, logger: Logger) {
+    init(broker: Broker, pages: Pages, publicURL: EndpointURL, metricsNeedKey: Bool, trustedProxies: [Egress.CIDR], logger: Logger) {
         self.broker = broker
         self.pages = pages
         self.publicURL = publicURL
-        self.isLoopback = isLoopback
+        self.metricsNeedKey = metricsNeedKey
+        self.trustedProxies = trustedProxies
         self.logger = logger
         routes = RouteTable(routes: Routes.all)
     }
 
-    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
-        var response = await answer(to: request)
+    func respond(to request: Request, context: ClientContext) async throws -> Response {
+        var response = await answer(to: request, context)
         // Whatever the answer is: bytes after a HEAD's head would be taken for the next answer. RFC 9110 §9.3.2.
         if request.method == .head { response.body = .init() }
-        response.headers[.xContentTypeOptions] = "nosniff"
-        response.headers[.crossOriginResourcePolicy] = "same-origin"
+        if response.headers[.xContentTypeOptions] == nil { response.headers[.xContentTypeOptions] = "nosniff" }
+        if response.headers[.crossOriginResourcePolicy] == nil { response.headers[.crossOriginResourcePolicy] = "same-origin" }
         if publicURL.scheme == .https { response.headers[.strictTransportSecurity] = "max-age=31536000" }
         return response
     }
 
-    private func answer(to request: Request) async -> Response {
+    private func answer(to request: Request, _ context: ClientContext) async -> Response {
         // NIO takes the first Host for the authority; a second one is left among the fields.
-        guard request.head.authority?.isEmpty == false, request.headers[.host] == nil, let target = request.head.path, target.hasPrefix("/") else {
+        guard request.head.authority?.isEmpty == false, request.headers[.host] == nil, let target = request.head.path, target.utf8.first == UInt8(ascii: "/")
+        else {
             return Problem(.invalidRequest, "the request needs one Host and a path").outbound.response
         }
-        let path = target.prefix { $0 != "?" }
+        let path = target[..<(target.utf8.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex)]
         switch routes.match(request.method, path) {
         case .found(let route, let parameters):
-            let outbound = await answer(request, route, parameters)
+            let outbound = await answer(request, context, route, parameters)
             route.meter.count(outbound.status.code)
             logger.debug("answered", metadata: ["route": "\(route.pattern)", "method": "\(request.method)", "status": "\(outbound.status.code)"])
             return outbound.response
@@ -58,7 +62,7 @@ struct Faces: HTTPResponder {
         }
     }
 
-    private func answer(_ request: Request, _ route: RouteTable.Route, _ parameters: [String: Substring]) async -> Outbound {
+    private func answer(_ request: Request, _ context: ClientContext, _ route: RouteTable.Route, _ parameters: PathParameters) async -> Outbound {
         do {
             var caller: Caller?
             switch route.access {
@@ -68,6 +72,10 @@ struct Faces: HTTPResponder {
             }
             return try await route.handler(Inbound(request: request, parameters: parameters, faces: self, knownCaller: caller))
         } catch let problem as Problem {
+            if [.unauthenticated, .forbidden, .rateLimited].contains(problem.code) {
+                let client = context.client(of: request, behind: trustedProxies)
+                logger.notice("refused", metadata: ["code": "\(problem.code.rawValue)", "route": "\(route.pattern)", "client": "\(client)"])
+            }
             return route.access == .browser ? pages.problem(problem) : problem.outbound
         } catch {
             let reference = Entropy.system.token(bytes: 9)
@@ -86,13 +94,20 @@ struct Faces: HTTPResponder {
         guard let field = request.headers[.authorization] else {
             throw Problem(.unauthenticated, "an API key is required", fix: "send Authorization: Bearer API_KEY")
         }
-        guard field.utf8.count > 7, field.prefix(7).lowercased() == "bearer ", let caller = broker.authenticate(String(field.dropFirst(7))) else {
+        guard let key = Self.bearer(field), let caller = broker.authenticate(key) else {
             throw Problem(.unauthenticated, "the API key is not known, or has expired", fix: "send Authorization: Bearer API_KEY with a valid key")
         }
         if let limit = caller.key.requestsPerMinute, let wait = limiter.wait(caller.key.id, limit: limit) {
             throw Problem(.rateLimited, "the key allows \(limit) requests per minute", fix: "wait, or use a key with a higher limit", retryAfter: wait)
         }
         return caller
+    }
+
+    /// What follows the scheme, whose name has no case. RFC 9110 §11.1.
+    private static func bearer(_ field: String) -> Substring? {
+        let scheme = "bearer ".utf8
+        guard field.utf8.count > scheme.count, zip(field.utf8, scheme).allSatisfy({ $0 | 0x20 == $1 }) else { return nil }
+        return field[field.utf8.index(field.startIndex, offsetBy: scheme.count)...]
     }
 
     /// Pages live at the public URL alone: its loopback aliases redirect there, every other host is refused. SEC-108.

@@ -10,7 +10,7 @@ struct Inbound: Sendable {
     static let bodyLimit = 1 << 20
 
     let request: Request
-    let parameters: [String: Substring]
+    let parameters: PathParameters
     let faces: Faces
     /// Known on every route that needs a key.
     let knownCaller: Caller?
@@ -88,7 +88,11 @@ struct Inbound: Sendable {
     func form() async throws(Problem) -> [String: String] {
         let bytes = try await bytes()
         guard let pairs = try? Form.parse(bytes.readableBytesView) else { throw Problem(.invalidRequest, "the form cannot be read") }
-        return Dictionary(pairs.map { ($0.name, $0.value) }) { first, _ in first }
+        var fields: [String: String] = [:]
+        for (name, value) in pairs {
+            guard fields.updateValue(value, forKey: name) == nil else { throw Problem(.invalidRequest, "a field of the form is repeated") }
+        }
+        return fields
     }
 }
 

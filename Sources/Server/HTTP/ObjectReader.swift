@@ -68,6 +68,16 @@ struct ObjectReader {
         return !text.isEmpty && text.utf8.count <= longest && !hasControl
     }
 
+    /// A name that pages show to people: no character that turns the text around it. SEC-104.
+    mutating func name(_ name: String, required: Bool = false) -> String? {
+        guard let text = text(name, required: required, longest: 200) else { return nil }
+        guard !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .format }) else {
+            wrong(name, "must not hold invisible characters")
+            return nil
+        }
+        return text
+    }
+
     mutating func choice(_ name: String, _ allowed: [String], required: Bool = false) -> String? {
         guard let text = text(name, required: required) else { return nil }
         guard allowed.contains(text) else {

@@ -20,10 +20,17 @@ struct Outbound: Sendable {
         json(bytes: value.serialized(), status: status, fields: fields)
     }
 
+    private static let jsonFields: HTTPFields = [
+        .contentType: "application/json", .cacheControl: "no-store", .xContentTypeOptions: "nosniff", .crossOriginResourcePolicy: "same-origin",
+    ]
+
+    /// The fields are one value that all share until somebody changes them.
+    static func json(buffer: ByteBuffer) -> Outbound { Outbound(fields: jsonFields, body: buffer) }
+
     static func json(bytes: [UInt8], status: HTTPResponse.Status = .ok, fields: HTTPFields = [:]) -> Outbound {
-        var outbound = Outbound(status, fields: fields, body: ByteBuffer(bytes: bytes))
-        outbound.fields[.contentType] = "application/json"
-        outbound.fields[.cacheControl] = "no-store"
+        var outbound = json(buffer: ByteBuffer(bytes: bytes))
+        outbound.status = status
+        for field in fields { outbound.fields[field.name] = field.value }
         return outbound
     }
 

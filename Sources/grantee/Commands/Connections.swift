@@ -44,7 +44,7 @@ struct Connections: AsyncParsableCommand {
                 From a preset (`grantee presets`), an issuer whose metadata fills in the endpoints, the fields below, or a JSON document. The Client Secret and \
                 a stored Password are never arguments: a file, GRANTEE_CLIENT_SECRET and GRANTEE_PASSWORD, or a prompt.
 
-                  grantee connections add GitHub --preset github --client-id abc
+                  grantee connections add Google --preset google --client-id abc
                   grantee connections add Reports --grant-type client_credentials --token-url https://as.example/token --client-id abc
                 """)
         @Argument(help: "The name that people see.") var name: String?
@@ -188,8 +188,10 @@ struct Connections: AsyncParsableCommand {
         ] {
             sheet.add(name, oauth[member]?.shown)
         }
-        if connection["has_client_secret"]?.bool == true { sheet.add("client secret", "(stored)") }
-        sheet.add("client authentication", oauth["client_authentication"]?.shown)
+        let hasSecret = connection["has_client_secret"]?.bool == true
+        if hasSecret { sheet.add("client secret", "(stored)") }
+        // Without a secret the client id is all that is sent.
+        sheet.add("client authentication", hasSecret ? oauth["client_authentication"]?.shown : "none")
         sheet.add("scopes", oauth["scopes"]?.shown)
         sheet.add("username", oauth["username"]?.shown)
         if connection["has_password"]?.bool == true { sheet.add("password", "(stored)") }

@@ -149,6 +149,9 @@ struct DemoConnection: Sendable {
 }
 
 extension DemoStage.Ready {
+    /// Where this program is.
+    private static var program: String { Bundle.main.executablePath ?? CommandLine.arguments[0] }
+
     func makeConnections() async throws {
         for connection in DemoConnection.all { _ = try await api.send(.post, "/v1/connections", body: connection.document(provider: providerURL)) }
     }
@@ -167,6 +170,7 @@ extension DemoStage.Ready {
             In another terminal:
 
               export GRANTEE_DATA_DIR=\(directory)
+              alias grantee=\(Self.program)
               grantee token client-credentials           a token, fetched when first needed
               grantee connect pkce --subject alice       prints a link: open it, sign in, allow
               grantee grants list

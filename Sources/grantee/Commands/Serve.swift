@@ -16,6 +16,13 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var settings: ServeSettings
 
     func run() async throws {
+        // A core file would hold every secret in memory. SEC-55.
+        var none = rlimit(rlim_cur: 0, rlim_max: 0)
+        #if os(Linux)
+            setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+        #else
+            setrlimit(RLIMIT_CORE, &none)
+        #endif
         let configuration = try settings.configuration()
         try settings.log.install()
         let logger = Logger(label: "grantee")

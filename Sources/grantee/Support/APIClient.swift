@@ -94,7 +94,8 @@ struct APIClient {
         default: exitCode = Failure.failed
         }
         return Failure(
-            "\(asCommands(detail)) (\(code))", details: details.map(asCommands), hint: hint(code, problem["fix"]?.string).map(asCommands),
+            "\(asCommands(detail)) (\(code))", details: details.map(asCommands),
+            hint: hint(code, problem["fix"]?.string).map(asCommands) ?? secretHint(details),
             exitCode: exitCode)
     }
 
@@ -114,5 +115,13 @@ struct APIClient {
             return fix.flatMap { $0.firstMatch(of: /`(?<command>grantee connect [^`]+)`/).map { "connect with `\($0.command)`" } } ?? fix
         default: return fix
         }
+    }
+
+    /// How a secret is given here, where the server misses one.
+    private static func secretHint(_ details: [String]) -> String? {
+        let missing = details.joined(separator: " ")
+        if missing.contains("/oauth/client_secret") { return "put it into a file and name it with --client-secret-file, or into GRANTEE_CLIENT_SECRET" }
+        if missing.contains("/oauth/password") { return "put it into a file and name it with --password-file, or into GRANTEE_PASSWORD" }
+        return nil
     }
 }

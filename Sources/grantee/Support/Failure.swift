@@ -41,7 +41,7 @@ struct Failure: Error, Hashable {
         var text = Terminal.errors.styled("error:", .red, when: red) + " " + Terminal.inert(message) + "\n"
         for detail in details { text += "       " + Terminal.inert(detail) + "\n" }
         if let hint { text += Terminal.errors.styled("hint:", .bold, when: red) + "  " + Terminal.inert(hint) + "\n" }
-        FileHandle.standardError.write(Data(text.utf8))
+        Terminal.errors.put(text)
     }
 }
 

@@ -36,7 +36,7 @@ struct LineLog: LogHandler {
             for (key, value) in all { object[key] = .string("\(value)") }
             text = String(decoding: JSONValue.object(object).serialized(), as: UTF8.self)
         }
-        FileHandle.standardError.write(Data((text + "\n").utf8))
+        Terminal.say(text)
     }
 
     private static func quoted(_ value: String) -> String {

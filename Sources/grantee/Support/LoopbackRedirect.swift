@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import Logging
 import NIOCore
 import OAuth
 import ServiceLifecycle
@@ -25,7 +26,7 @@ struct LoopbackRedirect {
                 } catch {
                     outcome.yield(.failure(Failure(any: error)))
                 }
-            })
+            }, logger: Logger(label: "redirect") { _ in SwiftLogNoOpLogHandler() })
         let patience = self.patience
         return try await withThrowingTaskGroup(of: CheckedCode?.self) { group in
             group.addTask {

@@ -21,13 +21,30 @@ struct Terminal {
         isOn && ProcessInfo.processInfo.environment["NO_COLOR"] == nil ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
     }
 
-    /// To standard output, with a line break unless it ends with one.
+    /// To standard output, with a line break unless it ends with one. Whoever reads may have gone, as `head` does: then
+    /// nobody is left to tell, and the program ends.
     static func write(_ text: String) {
-        FileHandle.standardOutput.write(Data((text.hasSuffix("\n") ? text : text + "\n").utf8))
+        guard output.put(text.hasSuffix("\n") ? text : text + "\n") else { exit(Failure.failed) }
     }
 
     /// To standard error: what is for the person beside the output.
-    static func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+    static func say(_ text: String) { errors.put(text + "\n") }
+
+    /// - Returns: whether all of it was taken.
+    @discardableResult
+    func put(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { bytes in
+            var rest = UnsafeRawBufferPointer(bytes)
+            while !rest.isEmpty {
+                let count = Foundation.write(descriptor, rest.baseAddress, rest.count)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { return false }
+                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            }
+            return true
+        }
+    }
 
     /// Without anything that could move the cursor or start an escape sequence: a provider's text may be in it.
     static func inert(_ text: String) -> String {
@@ -45,7 +62,7 @@ struct Terminal {
     /// - Throws: ``Failure`` (usage) when there is no terminal to ask at.
     static func ask(_ prompt: String, secret: Bool, otherwise hint: String) throws -> String {
         guard isatty(STDIN_FILENO) == 1 else { throw Failure("\(prompt) is needed", hint: hint, exitCode: Failure.usage) }
-        FileHandle.standardError.write(Data("\(prompt): ".utf8))
+        errors.put("\(prompt): ")
         var before = termios()
         tcgetattr(STDIN_FILENO, &before)
         if secret {
@@ -56,7 +73,7 @@ struct Terminal {
         defer {
             if secret {
                 tcsetattr(STDIN_FILENO, TCSAFLUSH, &before)
-                FileHandle.standardError.write(Data("\n".utf8))
+                errors.put("\n")
             }
         }
         guard let line = readLine(), !line.isEmpty else { throw Failure("\(prompt) was not given", hint: hint, exitCode: Failure.usage) }
@@ -66,7 +83,7 @@ struct Terminal {
     /// Asks for a plain yes. Without a terminal the answer is no.
     static func confirms(_ question: String) -> Bool {
         guard isatty(STDIN_FILENO) == 1 else { return false }
-        FileHandle.standardError.write(Data("\(question) [y/N] ".utf8))
+        errors.put("\(question) [y/N] ")
         return ["y", "yes"].contains(readLine()?.lowercased())
     }
 
