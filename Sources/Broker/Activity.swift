@@ -59,7 +59,9 @@ final class ActivityLog: Sendable {
     /// What is to be written now: all entries, the first reads of each minute at once, the rest when it is over.
     func take(minute: Int64, everything: Bool) -> Batch {
         state.withLock { state in
-            let due = everything ? state.reads : state.reads.filter { $0.key.minute < minute || !state.begun.contains($0.key) }
+            let due =
+                everything || state.reads.count >= Self.capacity / 2
+                ? state.reads : state.reads.filter { $0.key.minute < minute || !state.begun.contains($0.key) }
             for read in due.keys {
                 state.reads[read] = nil
                 state.begun.insert(read)

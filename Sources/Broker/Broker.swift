@@ -41,6 +41,7 @@ package final class Broker: Sendable {
     let exchanges = InFlight()
     let backOff = BackOff()
     let unwritten = UnwrittenTokens()
+    let unwrittenWrites = Turns()
     let metadataCache = MetadataCache()
     let meters = Meters()
 
@@ -90,7 +91,7 @@ package final class Broker: Sendable {
 
     /// After the last request: waits for token requests that were sent, and writes what waits.
     package func finish() async {
-        await renewals.waitUntilIdle()
+        await renewals.close()
         await exchanges.waitUntilIdle()
         await writeUnwritten()
         await flushActivity(everything: true)

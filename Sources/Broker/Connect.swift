@@ -50,13 +50,12 @@ extension Broker {
         try require(options.subject, for: caller, of: connection)
         try check(options, connection)
         let alone = connection.settings.fetchesAlone(hasPassword: connection.password != nil)
-        let existing = try await findGrant(of: connection, subject: options.subject)
         switch connection.settings.oauth.grantType {
         case .clientCredentials:
-            return .connected(try await connectAlone(connection, existing: existing))
+            return .connected(try await connectAlone(connection))
         case .password:
             try requirePasswordGrantAllowed()
-            if alone { return .connected(try await connectAlone(connection, existing: existing)) }
+            if alone { return .connected(try await connectAlone(connection)) }
             guard let username = options.username, let password = options.password else { fallthrough }
             let grant = AuthorizationGrant.password(
                 username: username, password: password, scopes: options.scopes ?? connection.settings.oauth.scopes)
@@ -67,11 +66,13 @@ extension Broker {
         }
     }
 
-    private func connectAlone(_ connection: Connection, existing: Grant?) async throws(Problem) -> GrantView {
+    private func connectAlone(_ connection: Connection) async throws(Problem) -> GrantView {
         try await asProblem {
             let key = GrantKey(connectionUID: connection.uid, subject: "")
             backOff.succeeded(key)
-            let result = try await renewals.join(key) { [self] in try await fetch(connection, existing: existing) }
+            let result = try await renewals.join(key) { [self] in
+                try await fetch(connection, existing: try await store.grant(connection: connection.uid, subject: "", slot: ""))
+            }
             await setHealth(.ok, reason: nil, of: connection)
             return GrantView(result.grant, connectionID: connection.id, now: clock.now())
         }

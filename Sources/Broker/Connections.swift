@@ -129,10 +129,10 @@ extension Broker {
         new.updatedAt = clock.now()
         if new.health.state != .ok { new.health = .init(state: .ok, since: new.updatedAt) }
         connectionCache.remove(id)
-        guard try await asProblem({ try await store.update(new, expectedRevision: old.revision) }) else { throw Self.changedMeanwhile }
+        guard try await asProblem({ try await store.update(new, expectedRevision: old.revision, voidsGrants: move.movesTokens && !keepGrants) }) else {
+            throw Self.changedMeanwhile
+        }
         connectionCache.remove(id)
-        tokenCache.removeAll(connectionID: id)
-        if move.movesTokens && !keepGrants { try await voidGrants(of: new) }
         tokenCache.removeAll(connectionID: id)
         note("connection.changed", connection: new, caller: caller, detail: move.movesTokens ? "host changed" : nil)
         new.revision = old.revision + 1
@@ -147,23 +147,6 @@ extension Broker {
         case .keep: old
         case .clear: nil
         case .set(let secret): try seal(secret, at: place, scope: scope)
-        }
-    }
-
-    /// Tokens were given for another host than they would go to now: a person has to say yes again. SEC-37.
-    private func voidGrants(of connection: Connection) async throws(Problem) {
-        try await asProblem {
-            var after: UID?
-            while true {
-                let page = try await store.grants(filter: GrantFilter(connection: connection.uid, now: clock.now()), after: after, limit: 200)
-                for grant in page where grant.state != .revoked {
-                    _ = try await store.setState(
-                        .reauthorizationRequired, reason: "host_changed", at: clock.now(), grant: grant.uid,
-                        expectedGeneration: grant.tokenGeneration)
-                }
-                guard page.count == 200, let last = page.last else { return }
-                after = last.uid
-            }
         }
     }
 
@@ -207,6 +190,8 @@ extension Broker {
     func setHealth(_ state: Connection.Health.State, reason: String?, of connection: Connection) async {
         guard connection.health.state != state || connection.health.reason != reason else { return }
         do {
+            // What was asked with settings that are gone says nothing about those that are there.
+            guard try await store.connection(uid: connection.uid)?.revision == connection.revision else { return }
             connectionCache.remove(connection.id)
             try await store.setHealth(.init(state: state, reason: reason, since: clock.now()), connection: connection.uid)
             connectionCache.remove(connection.id)

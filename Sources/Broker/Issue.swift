@@ -105,8 +105,11 @@ extension Broker {
                 token.refreshed = true
                 return token
             } catch {
-                if let fallback, fallback.expiresAt.map({ clock.now() < $0 }) ?? true { return fallback }
-                throw error
+                // What was revoked or voided meanwhile is served no more: the vault is asked again.
+                guard fallback != nil, let current = try await currentToken(of: connection, subject: query.subject), let token = current.token,
+                    Self.servesToItsEnd(current.grant), Lifetime(of: current.grant).isAlive(at: clock.now())
+                else { throw error }
+                return token
             }
         }
     }
@@ -174,8 +177,7 @@ extension Broker {
         case .revoked:
             throw Self.notConnected(connection, subject: query.subject, revoked: true)
         case .reauthorizationRequired:
-            // What the provider would not renew serves to its end; what a builder voided does not.
-            if !demanded, let alive, ["invalid_grant", "outcome_unknown", "no_refresh_token"].contains(grant.stateReason) { return .serve(alive) }
+            if !demanded, let alive, Self.servesToItsEnd(grant) { return .serve(alive) }
             throw Self.reauthorizationRequired(connection, grant)
         case .active: break
         }
@@ -187,6 +189,16 @@ extension Broker {
         }
         guard let renewAt = lifetime.renewAt, let waitAt = lifetime.waitAt, now >= renewAt else { return .serve(token) }
         return now >= waitAt ? .renew(seen: grant.tokenGeneration, fallback: token, demanded: false) : .serveAndRenew(token)
+    }
+
+    /// Whether a live access token may be handed out: what the provider would not renew serves to its end, what a builder
+    /// voided or somebody revoked does not.
+    private static func servesToItsEnd(_ grant: Grant) -> Bool {
+        switch grant.state {
+        case .active: true
+        case .reauthorizationRequired: ["invalid_grant", "outcome_unknown", "no_refresh_token"].contains(grant.stateReason)
+        case .revoked: false
+        }
     }
 
     static func connectFix(_ connection: Connection, subject: String) -> String {

@@ -276,8 +276,8 @@ extension Broker {
             throw Problem(.unavailable, "the database cannot be written; the new tokens are held and nothing was lost", retryAfter: 1)
         }
         guard written else {
-            try await keepAsOrphan(grant, connection: connection)
-            throw Problem(.conflict, "the grant changed meanwhile; the tokens that came too late are revoked", fix: "ask again")
+            try await settleLate(grant, connection: connection)
+            throw Problem(.conflict, "the grant changed meanwhile; the tokens that came too late are not used", fix: "ask again")
         }
         note(action, connection: connection, subject: grant.subject)
         let issued = IssuedToken(
@@ -286,6 +286,14 @@ extension Broker {
             refreshed: false)
         cache(issued, of: grant, connectionID: connection.id, ticket: ticket)
         return Renewals.Result(grant: grant, token: issued)
+    }
+
+    /// Tokens whose grant has another generation by now. They are revoked unless a live grant took their place: after a
+    /// reconnect or an import the provider may hold both by one refresh token. A write that was reported as failed may
+    /// also have been done.
+    private func settleLate(_ grant: Grant, connection: Connection) async throws {
+        let winner = try await store.grant(connection: connection.uid, subject: grant.subject, slot: grant.slot)
+        if winner?.state != .active { try await keepAsOrphan(grant, connection: connection) }
     }
 
     /// What a failed write left behind comes first: no refresh token is sent while a newer one waits.
@@ -297,7 +305,13 @@ extension Broker {
         }
     }
 
+    /// One pass at a time: of two, the second would take what the first wrote for somebody else's.
     func writeUnwritten() async {
+        guard !unwritten.isEmpty else { return }
+        await unwrittenWrites.inTurn { [self] in await writeUnwrittenNow() }
+    }
+
+    private func writeUnwrittenNow() async {
         for (key, entry) in unwritten.all {
             do {
                 let written: Bool
@@ -306,8 +320,8 @@ extension Broker {
                 } catch StoreError.conflict {
                     written = false
                 }
-                if !written { try await keepAsOrphan(entry.grant, connection: entry.connection) }
-                unwritten.remove(key)
+                if !written { try await settleLate(entry.grant, connection: entry.connection) }
+                unwritten.remove(key, generation: entry.grant.tokenGeneration)
                 tokenCache.remove(.init(connectionID: entry.connection.id, subject: key.subject))
                 logger.notice("tokens that waited are written", metadata: ["connection": "\(entry.connection.id)"])
             } catch {

@@ -10,22 +10,27 @@ actor Renewals {
     }
 
     private var inFlight: [GrantKey: Task<Result, any Error>] = [:]
+    /// After the last wait: what began now would be cut off.
+    private var isClosed = false
 
     /// - Parameter renew: runs in a task of its own: a rotated refresh token must be saved even if whoever asked has gone.
     func join(_ key: GrantKey, renew: @escaping @Sendable () async throws -> Result) async throws -> Result {
         if let running = inFlight[key] { return try await running.value }
+        guard !isClosed else { throw Problem(.unavailable, "the server is shutting down", retryAfter: 1) }
         let task = Task { try await renew() }
         inFlight[key] = task
         defer { inFlight[key] = nil }
         return try await task.value
     }
 
-    func waitUntilIdle() async {
+    /// Waits for all of them; none begins afterwards.
+    func close() async {
         while let task = inFlight.values.first {
             // Its result belongs to its callers; here only its end matters.
             _ = await task.result
             await Task.yield()
         }
+        isClosed = true
     }
 }
 
@@ -41,7 +46,12 @@ final class UnwrittenTokens: Sendable {
     var isEmpty: Bool { entries.withLock { $0.isEmpty } }
     func hold(_ entry: Entry, for key: GrantKey) { entries.withLock { $0[key] = entry } }
     func find(_ key: GrantKey) -> Entry? { entries.withLock { $0[key] } }
-    func remove(_ key: GrantKey) { entries.withLock { $0[key] = nil } }
+    /// Unless a newer one is held by now.
+    func remove(_ key: GrantKey, generation: Int) {
+        entries.withLock { entries in
+            if entries[key]?.grant.tokenGeneration == generation { entries[key] = nil }
+        }
+    }
     var all: [(GrantKey, Entry)] { entries.withLock { $0.map { ($0.key, $0.value) } } }
 }
 

@@ -27,7 +27,7 @@ extension SQLiteStore: Store {
         }
     }
 
-    package func update(_ connection: Connection, expectedRevision: Int) async throws -> Bool {
+    package func update(_ connection: Connection, expectedRevision: Int, voidsGrants: Bool) async throws -> Bool {
         try await write { database in
             try database.execute(
                 sql: """
@@ -39,7 +39,15 @@ extension SQLiteStore: Store {
                     try encode(connection.settings), connection.clientSecret?.data, connection.password?.data, connection.health.state.rawValue,
                     connection.health.reason, connection.health.since.milliseconds, connection.updatedAt.milliseconds, connection.uid.text, expectedRevision,
                 ])
-            return database.changesCount == 1
+            guard database.changesCount == 1 else { return false }
+            if voidsGrants {
+                try database.execute(
+                    sql: """
+                        UPDATE "grant" SET state = 'reauthorization_required', state_reason = 'host_changed', state_since = ?, next_refresh_at = NULL
+                        WHERE connection_uid = ? AND state <> 'revoked'
+                        """, arguments: [connection.updatedAt.milliseconds, connection.uid.text])
+            }
+            return true
         }
     }
 

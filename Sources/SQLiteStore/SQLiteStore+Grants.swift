@@ -20,7 +20,12 @@ extension SQLiteStore {
                 let sets = Grant.columnNames.filter { $0 != "uid" && $0 != "last_used_at" }.map { "\($0) = :\($0)" }.joined(separator: ", ")
                 var arguments = try grant.columns
                 arguments += ["expected": expectedGeneration]
-                let statement = try database.cachedStatement(sql: #"UPDATE "grant" SET \#(sets) WHERE uid = :uid AND token_generation = :expected"#)
+                // What was voided since the grant was read is not revived by a renewal that was on its way.
+                let statement = try database.cachedStatement(
+                    sql: #"""
+                        UPDATE "grant" SET \#(sets) WHERE uid = :uid AND token_generation = :expected
+                            AND NOT (:state = 'active' AND state_reason IS 'host_changed' AND state_since > :state_since)
+                        """#)
                 try statement.execute(arguments: arguments)
                 guard database.changesCount == 1 else { return false }
             } else {

@@ -11,7 +11,9 @@ package protocol Store: Sendable {
     func connections(after: String?, limit: Int) async throws -> [Connection]
     /// Replaces the record if its revision is still `expectedRevision`, and stores it with the next one.
     /// - Returns: whether it was.
-    func update(_ connection: Connection, expectedRevision: Int) async throws -> Bool
+    /// - Parameter voidsGrants: in the same transaction its grants wait for a person, reason `host_changed`; a renewal
+    ///   that began before is refused by ``put(_:expectedGeneration:)``.
+    func update(_ connection: Connection, expectedRevision: Int, voidsGrants: Bool) async throws -> Bool
     func setHealth(_ health: Connection.Health, connection: UID) async throws
     /// With its grants, sessions, attempts, completions and data key; activity stays.
     func deleteConnection(_ uid: UID) async throws

@@ -194,6 +194,37 @@ import Vault
         #expect(bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "rt-1" })
     }
 
+    @Test("A renewal on its way does not revive what a moved host voided (SEC-37)") func aVoidedGrantStaysVoided() async throws {
+        let bench = try await expired()
+        bench.provider.set(delay: .seconds(1))
+        let refresh = Task { await bench.code { _ = try await bench.token("app") } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        bench.provider.set(delay: nil)
+        bench.time.advance(.seconds(1))
+        var settings = try await bench.broker.connection(id: "app", for: bench.admin).settings
+        settings.oauth.tokenURL = "https://elsewhere.example/token"
+        _ = try await bench.broker.updateConnection(
+            id: "app", settings: settings, clientSecret: .set(ClientSecret("s")), password: .keep, keepGrants: false, expectedRevision: nil,
+            by: bench.admin)
+        #expect(await refresh.value != nil)
+        let grant = try await bench.grant("app")
+        #expect(grant.state == "reauthorization_required")
+        #expect(grant.grant.stateReason == "host_changed")
+        #expect(await bench.code { _ = try await bench.token("app") } == .reauthorizationRequired)
+    }
+
+    @Test func aTokenThatWasRevokedDuringARenewalIsNotServedInItsPlace() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app", expiresIn: 100)
+        bench.provider.set(delay: .seconds(1))
+        let refresh = Task { await bench.code { _ = try await bench.token("app", .init(minTTL: 200)) } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        bench.provider.set(delay: nil)
+        _ = try await bench.broker.revoke(connectionID: "app", subject: "", by: bench.admin)
+        #expect(await refresh.value != nil)
+    }
+
     @Test func anotherAccountsIDTokenInARefreshEndsTheGrant() async throws {  // SEC-47
         let bench = try await Bench()
         try await bench.connection("app", .authorizationCode) { $0.oauth.scopes = ["openid"] }

@@ -349,4 +349,10 @@ import Testing
         for _ in 0..<10_000 { #expect(seen.insert(Entropy.system.token()).inserted) }
         #expect(seen.allSatisfy { $0.utf8.count == 43 })
     }
+
+    @Test("The scopes asked for are the listed ones, in order, and no more (SEC-15)", arguments: [[], ["read"], ["write", "read"]])
+    func scopesAreTheListedOnes(scopes: [String]) throws {
+        let sent = try query(try makeClient().authorizationRequest(redirectURI: Self.redirectURI, scopes: scopes)).filter { $0.0 == "scope" }.map(\.1)
+        #expect(sent == (scopes.isEmpty ? [] : [scopes.joined(separator: " ")]))
+    }
 }

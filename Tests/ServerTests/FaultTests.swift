@@ -1,6 +1,7 @@
 import HTTPTypes
 import OAuth
 import RehearsalProvider
+import Server
 import TestSupport
 import Testing
 
@@ -392,5 +393,21 @@ import Testing
             #expect(page.body.contains("another issuer"))
             #expect(try await stage.provider.tokenRequests("conf").isEmpty)
         }
+    }
+
+    @Test("A forbidden address tells nothing of what is there (SEC-76)") func forbiddenAddressesLookAlike() async throws {
+        try await RunningServer.with(
+            { $0.egressAllow = [] },
+            { server in
+                let port = try EndpointURL(server.url).effectivePort
+                var answers: Set<[UInt8]> = []
+                // An open port, a closed one, and places that would not answer at all.
+                for target in ["https://127.0.0.1:\(port)", "https://127.0.0.1:1", "https://10.255.255.1", "https://169.254.169.254", "https://[::1]:\(port)"] {
+                    let answer = try await server.send(.post, "/v1/connections/discover", body: ["issuer": .string(target)])
+                    #expect(answer.status == 422)
+                    answers.insert(answer.bytes)
+                }
+                #expect(answers.count == 1)
+            })
     }
 }

@@ -12,7 +12,7 @@ import Testing
         try await Keyring(masterKeys: .init(parsing: text ?? Keyring.MasterKeys.generate()), store: opened.store)
     }
 
-    @Test func whatIsSealedOpensAtItsPlaceOnly() async throws {
+    @Test func whatIsSealedOpensAtItsPlaceOnly() async throws {  // SEC-121
         let opened = try Backend.sqlite.open()
         let keyring = try await keyring(nil, opened)
         let sealed = try keyring.seal(Array("secret".utf8), at: place, scope: nil)
@@ -38,6 +38,30 @@ import Testing
         }
         for count in [0, 1, 20, sealed.bytes.count - 1] {
             #expect(throws: KeyringError.self) { try keyring.open(Sealed(bytes: Array(sealed.bytes.prefix(count))), at: place) }
+        }
+    }
+
+    @Test("No salt and no nonce comes twice (SEC-120)") func saltsAndNoncesDiffer() async throws {
+        let opened = try Backend.sqlite.open()
+        let keyring = try await keyring(nil, opened)
+        var salts: Set<[UInt8]> = []
+        var nonces: Set<[UInt8]> = []
+        for _ in 0..<10_000 {
+            let bytes = try keyring.seal([1], at: place, scope: nil).bytes
+            #expect(salts.insert(Array(bytes[6..<22])).inserted && nonces.insert(Array(bytes[22..<34])).inserted)
+        }
+    }
+
+    @Test("What one connection's key sealed opens with no other's (SEC-125)") func keysAreApart() async throws {
+        let opened = try Backend.sqlite.open()
+        let keyring = try await keyring(nil, opened)
+        let scopes = [UID(text: "connection-1"), UID(text: "connection-2")]
+        for scope in scopes { try await keyring.prepare(scope: scope) }
+        let sealed = try scopes.map { try keyring.seal([7], at: place, scope: $0).bytes }
+        // The key's id is in the header: with the other's, the ciphertext is damaged.
+        for (own, other) in [(sealed[0], sealed[1]), (sealed[1], sealed[0])] {
+            #expect(own[2..<6] != other[2..<6])
+            #expect(throws: KeyringError.damaged) { try keyring.open(Sealed(bytes: Array(own[..<2] + other[2..<6] + own[6...])), at: place) }
         }
     }
 
