@@ -288,12 +288,20 @@ extension Broker {
         return Renewals.Result(grant: grant, token: issued)
     }
 
-    /// Tokens whose grant has another generation by now. They are revoked unless a live grant took their place: after a
-    /// reconnect or an import the provider may hold both by one refresh token. A write that was reported as failed may
-    /// also have been done.
+    /// Tokens whose grant has another generation by now: they are revoked, unless the live grant holds one of them too. A
+    /// provider may give the same refresh token again, and a write that was reported as failed may have been done.
     private func settleLate(_ grant: Grant, connection: Connection) async throws {
-        let winner = try await store.grant(connection: connection.uid, subject: grant.subject, slot: grant.slot)
-        if winner?.state != .active { try await keepAsOrphan(grant, connection: connection) }
+        if let winner = try await store.grant(connection: connection.uid, subject: grant.subject, slot: grant.slot), winner.state == .active {
+            let sharesRefreshToken = Self.isSame(try openRefreshToken(of: winner), try openRefreshToken(of: grant))
+            let sharesAccessToken = Self.isSame(try openAccessToken(of: winner), try openAccessToken(of: grant))
+            if sharesRefreshToken || sharesAccessToken { return }
+        }
+        try await keepAsOrphan(grant, connection: connection)
+    }
+
+    private static func isSame<Kind>(_ a: Secret<Kind>?, _ b: Secret<Kind>?) -> Bool {
+        guard let a, let b else { return false }
+        return a.withExposed { a in b.withExposed { constantTimeEqual(a, $0) } }
     }
 
     /// What a failed write left behind comes first: no refresh token is sent while a newer one waits.

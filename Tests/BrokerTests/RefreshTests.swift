@@ -213,6 +213,21 @@ import Vault
         #expect(await bench.code { _ = try await bench.token("app") } == .reauthorizationRequired)
     }
 
+    @Test("A late answer does not revoke the refresh token that a live grant holds", arguments: [true, false])
+    func aSharedRefreshTokenIsNotRevoked(isShared: Bool) async throws {
+        let bench = try await expired()
+        bench.provider.set(rotates: false)
+        bench.provider.set(delay: .seconds(1))
+        let refresh = Task { await bench.code { _ = try await bench.token("app") } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        bench.provider.set(delay: nil)
+        try await bench.importGrant("app", access: "at-new", refresh: isShared ? "rt-0" : "rt-new")
+        #expect(await refresh.value != nil)
+        #expect(try await bench.token("app").text == "at-new")
+        for _ in 0..<20 where bench.provider.seen.filter({ $0.path == "/revoke" }).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+        #expect(bench.provider.seen.contains { $0.form["token"] == "rt-0" && $0.path == "/revoke" } == !isShared)
+    }
+
     @Test func aTokenThatWasRevokedDuringARenewalIsNotServedInItsPlace() async throws {
         let bench = try await Bench()
         try await bench.connection("app", .authorizationCode)
