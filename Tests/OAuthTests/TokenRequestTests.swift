@@ -73,7 +73,7 @@ import Testing
         let query = try makeClient { $0.tokenRequestMethod = "GET" }.tokenRequest(.clientCredentials(scopes: []))
         #expect(query.head.path == "/token?grant_type=client_credentials")
         #expect(query.body.isEmpty)
-        let named = try makeClient {
+        let named = makeClient {
             $0.grantTypeValues = ["client_credentials": "account_credentials"]
             $0.tokenParams = ["account_id": "7", "scope": "ignored"]
             $0.refreshParams = ["resource": "r"]
