@@ -62,13 +62,13 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "SQLiteStore",
-            dependencies: ["Vault", "OAuth", product("GRDB", "GRDB.swift")],
+            dependencies: ["Vault", product("GRDB", "GRDB.swift")],
             swiftSettings: settings),
         .target(
             name: "Broker",
             dependencies: [
-                "Vault", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress", product("Crypto", "swift-crypto"),
-                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("Metrics", "swift-metrics"),
+                "Vault", "OAuth", "OAuthClient", "Egress", product("Crypto", "swift-crypto"),
+                product("Logging", "swift-log"), product("Metrics", "swift-metrics"),
                 product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
             resources: [.embedInCode("Resources/presets.json")],
@@ -76,8 +76,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress",
-                product("Crypto", "swift-crypto"), product("Hummingbird", "hummingbird"),
+                "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClientAsyncHTTP", "Egress",
+                product("Hummingbird", "hummingbird"),
                 product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
                 product("CoreMetrics", "swift-metrics"), product("Mustache", "swift-mustache"),
                 product("NIOCore", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),
@@ -99,7 +99,7 @@ let package = Package(
         .executableTarget(
             name: "grantee",
             dependencies: [
-                "Server", "Broker", "Vault", "RehearsalProvider", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress",
+                "Server", "Vault", "RehearsalProvider", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress",
                 product("ArgumentParser", "swift-argument-parser"), product("AsyncHTTPClient", "async-http-client"),
                 product("HTTPTypes", "swift-http-types"), product("Hummingbird", "hummingbird"), product("Logging", "swift-log"),
                 product("NIOCore", "swift-nio"), product("NIOHTTP1", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),

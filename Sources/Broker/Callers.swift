@@ -15,7 +15,7 @@ package final class Caller: Sendable {
 
 extension Caller {
     /// - Throws: `forbidden` naming the role that is needed.
-    func requireAdmin() throws(Problem) {
+    package func requireAdmin() throws(Problem) {
         guard isAdmin else {
             throw Problem(.forbidden, "this key's role is \(key.role.rawValue); this needs admin", fix: "use an API key with the role admin")
         }

@@ -20,7 +20,7 @@ enum ConnectionsAPI {
     static func add(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
         let caller = try inbound.caller
-        guard caller.isAdmin else { throw needsAdmin(caller) }
+        try caller.requireAdmin()
         var body = try await inbound.body()
         // What GET showed of another connection may be sent along: it says nothing here.
         for name in ConnectionDocument.readOnly { body[name] = nil }
@@ -46,7 +46,7 @@ enum ConnectionsAPI {
     static func change(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
         let id = try inbound.path("id")
-        guard try inbound.caller.isAdmin else { throw needsAdmin(try inbound.caller) }
+        try inbound.caller.requireAdmin()
         let patch = try await inbound.body(types: ["application/json", "application/merge-patch+json"])
         for _ in 0..<4 {
             do {
@@ -88,7 +88,7 @@ enum ConnectionsAPI {
 
     static func discover(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
-        guard try inbound.caller.isAdmin else { throw needsAdmin(try inbound.caller) }
+        try inbound.caller.requireAdmin()
         let errors = FieldErrors()
         var reader = ObjectReader(try await inbound.body(), errors: errors)
         let issuer = reader.text("issuer", required: true) ?? ""
@@ -108,10 +108,6 @@ enum ConnectionsAPI {
     }
 
     // MARK: Parts
-
-    private static func needsAdmin(_ caller: Caller) -> Problem {
-        Problem(.forbidden, "this key's role is \(caller.key.role.rawValue); this needs admin", fix: "use an API key with the role admin")
-    }
 
     private static func json(_ connection: Connection, _ inbound: Inbound) -> JSONObject {
         ConnectionDocument.json(connection, callbackURL: connection.settings.oauth.redirectURI ?? inbound.broker.callbackURL(connectionID: connection.id))

@@ -56,7 +56,7 @@ enum GrantsAPI {
     static func put(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
         let caller = try inbound.caller
-        guard caller.isAdmin else { throw Problem(.forbidden, "only a key with the role admin may import tokens", fix: "use an API key with the role admin") }
+        try caller.requireAdmin()
         let errors = FieldErrors()
         var reader = ObjectReader(try await inbound.body(), errors: errors)
         let access = reader.text("access_token", longest: 65_536)

@@ -27,9 +27,7 @@ enum KeysAPI {
 
     static func add(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
-        guard try inbound.caller.isAdmin else {
-            throw Problem(.forbidden, "only a key with the role admin may make keys", fix: "use an API key with the role admin")
-        }
+        try inbound.caller.requireAdmin()
         let errors = FieldErrors()
         var reader = ObjectReader(try await inbound.body(), errors: errors)
         let name = reader.name("name", required: true) ?? ""

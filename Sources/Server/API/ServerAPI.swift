@@ -25,8 +25,7 @@ enum ServerAPI {
 
     static func metrics(_ inbound: Inbound) async throws -> Outbound {
         if inbound.faces.metricsNeedKey {
-            let caller = try inbound.faces.admit(inbound.request)
-            guard caller.isAdmin else { throw Problem(.forbidden, "metrics need a key with the role admin") }
+            try inbound.faces.admit(inbound.request).requireAdmin()
         }
         return try await metrics(inbound.broker)
     }
