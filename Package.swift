@@ -68,7 +68,7 @@ let package = Package(
             name: "Broker",
             dependencies: [
                 "Vault", "OAuth", "OAuthClient", "Egress", product("Crypto", "swift-crypto"),
-                product("Logging", "swift-log"), product("Metrics", "swift-metrics"),
+                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("Metrics", "swift-metrics"),
                 product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
             resources: [.embedInCode("Resources/presets.json")],
@@ -143,21 +143,22 @@ let package = Package(
             name: "BrokerTests",
             dependencies: [
                 "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress", "RehearsalProvider",
-                product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
+                product("Crypto", "swift-crypto"), product("GRDB", "GRDB.swift"), product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
                 product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "TestSupport", "Server", "Broker", "Vault", "OAuth", "Egress", "RehearsalProvider", product("HTTPTypes", "swift-http-types"),
+                "TestSupport", "Server", "Broker", "Vault", "OAuth", "Egress", "RehearsalProvider", product("GRDB", "GRDB.swift"),
+                product("HTTPTypes", "swift-http-types"),
                 product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(
             name: "CLITests",
-            dependencies: ["TestSupport", "grantee", "Server", "RehearsalProvider", "OAuth", product("HTTPTypes", "swift-http-types")],
-            exclude: ["Scripts"],
+            dependencies: ["TestSupport", "grantee", "Server", "Broker", "Vault", "RehearsalProvider", "OAuth", product("HTTPTypes", "swift-http-types")],
+            exclude: ["Scripts", "Faults"],
             swiftSettings: settings),
         .testTarget(
             name: "LibraryTests",

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Requests in exact numbers: client.py put|get|hit FIRST COUNT [TOKEN_BYTES]
 
-put  imports the grants user-FIRST … of the connection `people`, each with a token of its own
-get  reads the token of each of them once
+put  imports the grants user-FIRST … of the connection CONNECTION (`people`), each with a token of its own that lives EXPIRES_IN (86400) seconds
+get  reads the token of each of them once; with STEP, of each STEPth
 hit  reads the token of the connection `bench` COUNT times
 
 The server is GRANTEE_URL, the key GRANTEE_API_KEY. A few connections at once, each kept alive. Ends at the first wrong answer.
@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 WORKERS = 8
 ADDRESS = urlsplit(os.environ["GRANTEE_URL"]).netloc
+CONNECTION = os.environ.get("CONNECTION", "people")
+EXPIRES_IN = int(os.environ.get("EXPIRES_IN", "86400"))
+STEP = int(os.environ.get("STEP", "1"))
 FIELDS = {"Authorization": "Bearer " + os.environ["GRANTEE_API_KEY"], "Content-Type": "application/json"}
 
 
@@ -25,10 +28,10 @@ def token(number, size):
 
 def ask(connection, kind, number, size):
     if kind == "put":
-        document = {"access_token": token(number, size), "refresh_token": f"refresh-{number}", "expires_in": 86400}
-        connection.request("PUT", f"/v1/connections/people/grants/user-{number}", json.dumps(document), FIELDS)
+        document = {"access_token": token(number, size), "refresh_token": f"refresh-{number}", "expires_in": EXPIRES_IN}
+        connection.request("PUT", f"/v1/connections/{CONNECTION}/grants/user-{number}", json.dumps(document), FIELDS)
     elif kind == "get":
-        connection.request("GET", f"/v1/connections/people/token?subject=user-{number}", headers=FIELDS)
+        connection.request("GET", f"/v1/connections/{CONNECTION}/token?subject=user-{number}", headers=FIELDS)
     else:
         connection.request("GET", "/v1/connections/bench/token", headers=FIELDS)
     response = connection.getresponse()
@@ -50,7 +53,7 @@ def main():
     kind, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     size = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     with ThreadPoolExecutor(WORKERS) as pool:
-        jobs = [pool.submit(work, kind, range(first + worker, first + count, WORKERS), size) for worker in range(WORKERS)]
+        jobs = [pool.submit(work, kind, range(first + worker * STEP, first + count * STEP, WORKERS * STEP), size) for worker in range(WORKERS)]
         for job in jobs:
             job.result()
 

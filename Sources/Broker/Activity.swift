@@ -1,95 +1,9 @@
 import Logging
-import Synchronization
 package import Vault
-
-/// Uses on their way to the store: counted in memory, written each second.
-///
-/// Bounded: at ``capacity`` waiting entries nothing more is accepted, and issuing stops until they are written.
-final class ActivityLog: Sendable {
-    static let capacity = 50_000
-
-    /// Token reads are counted per key, grant and minute.
-    struct Read: Hashable, Sendable {
-        let key: String
-        let connectionUID: UID
-        let connection: String
-        let subject: String
-        let minute: Int64
-
-        /// Two of them that differ elsewhere alone are rare; hashing more costs each token read.
-        func hash(into hasher: inout Hasher) {
-            hasher.combine(key)
-            hasher.combine(subject)
-        }
-    }
-
-    private struct State {
-        var entries: [Activity] = []
-        var reads: [Read: Int] = [:]
-        /// Reads whose first row of the minute is written: the rest follows when the minute is over.
-        var begun: Set<Read> = []
-        /// By grant; written together with the reads.
-        var lastUsed: [UID: Timestamp] = [:]
-        var failing = false
-    }
-    private let state = Mutex(State())
-
-    /// False while uses cannot be recorded.
-    var isAccepting: Bool { state.withLock { !$0.failing && $0.entries.count + $0.reads.count < Self.capacity } }
-
-    func append(_ activity: Activity) {
-        state.withLock { $0.entries.append(activity) }
-    }
-
-    func countRead(_ read: Read, grant: UID, at now: Timestamp) -> Bool {
-        state.withLock { state in
-            if state.failing || state.entries.count + state.reads.count >= Self.capacity { return false }
-            state.reads[read, default: 0] += 1
-            state.lastUsed[grant] = now
-            return true
-        }
-    }
-
-    struct Batch {
-        var entries: [Activity]
-        var reads: [Read: Int]
-        var lastUsed: [UID: Timestamp]
-    }
-
-    /// What is to be written now: all entries, the first reads of each minute at once, the rest when it is over.
-    func take(minute: Int64, everything: Bool) -> Batch {
-        state.withLock { state in
-            let due =
-                everything || state.reads.count >= Self.capacity / 2
-                ? state.reads : state.reads.filter { $0.key.minute < minute || !state.begun.contains($0.key) }
-            for read in due.keys {
-                state.reads[read] = nil
-                state.begun.insert(read)
-            }
-            state.begun = state.begun.filter { $0.minute >= minute }
-            var batch = Batch(entries: state.entries, reads: due, lastUsed: [:])
-            state.entries = []
-            if !due.isEmpty || everything {
-                batch.lastUsed = state.lastUsed
-                state.lastUsed = [:]
-            }
-            return batch
-        }
-    }
-
-    func putBack(_ batch: Batch, activities: [Activity]) {
-        state.withLock { state in
-            state.entries = activities + state.entries
-            state.lastUsed.merge(batch.lastUsed) { new, _ in new }
-            state.failing = true
-        }
-    }
-
-    func written() { state.withLock { $0.failing = false } }
-}
 
 extension Broker {
     /// Notes one event. Fixed words and ids only: never a provider's text, never a secret.
+    /// - Parameter caller: where it is left out, the key whose request the task serves.
     func note(
         _ action: String, connection: Connection? = nil, subject: String? = nil, caller: Caller? = nil, result: String = "ok",
         detail: String? = nil
@@ -98,7 +12,30 @@ extension Broker {
         activityLog.append(
             Activity(
                 uid: .make(at: now), at: now, action: action, connectionUID: connection?.uid, connection: connection?.id,
-                subject: subject == "" ? nil : subject, key: caller?.key.id, result: result, detail: detail))
+                subject: subject == "" ? nil : subject, key: caller?.key.id ?? RequestID.scope?.key, result: result, detail: detail,
+                requestID: RequestID.current))
+    }
+
+    /// Notes what strangers can cause as often as they like: counted by the minute.
+    func tally(_ action: String, connection: Connection? = nil, key: String? = nil, result: String, detail: String? = nil) {
+        activityLog.count(
+            .init(
+                action: action, connectionUID: connection?.uid, connection: connection?.id, key: key, result: result, detail: detail,
+                minute: clock.now().milliseconds / 60_000))
+    }
+
+    /// A request that was turned away at the door.
+    /// - Parameters:
+    ///   - route: its pattern, never its path.
+    ///   - key: the id of the API key, where it is known.
+    package func noteRefusal(_ code: Problem.Code, route: String, key: String?) {
+        tally("request.refused", key: key, result: code.rawValue, detail: route)
+    }
+
+    /// A connection to where only `--egress-allow` lets it go. Counted by the minute: where a provider is near, each request
+    /// to it is one.
+    package func noteEgressException(host: String) {
+        tally("egress.exception", key: RequestID.scope?.key, result: "ok", detail: host)
     }
 
     /// Writes what waits; one write at a time, so that what was noted before this call is in the store after it.
@@ -110,26 +47,39 @@ extension Broker {
     private func writeActivity(everything: Bool) async {
         let now = clock.now()
         let batch = activityLog.take(minute: now.milliseconds / 60_000, everything: everything)
-        guard !batch.entries.isEmpty || !batch.reads.isEmpty || !activityLog.isAccepting else { return }
-        let reads = batch.reads.map { read, count in
-            Activity(
-                uid: .make(at: now), at: now, action: "token.read", connectionUID: read.connectionUID, connection: read.connection,
-                subject: read.subject == "" ? nil : read.subject, key: read.key, count: count)
-        }
-        let activities = batch.entries + reads
-        do {
-            if !activities.isEmpty { try await store.append(activities) }
-            activityLog.written()
-        } catch {
-            logger.error("uses cannot be recorded; issuing stops until they can", metadata: ["error": "\(error)"])
-            activityLog.putBack(batch, activities: activities)
+        guard !batch.isEmpty || !activityLog.isAccepting else { return await activityWriter.anchor(now: now) }
+        if let remainder = await activityWriter.write(entries(of: batch, at: now)) {
+            logger.error("uses cannot be recorded; issuing stops until they can", metadata: ["error": "\(remainder.error)"])
+            activityLog.putBack(remainder, lastUsed: batch.lastUsed)
             return
         }
+        activityLog.written()
+        await activityWriter.anchor(now: now)
         do {
             if !batch.lastUsed.isEmpty { try await store.touchGrants(batch.lastUsed) }
         } catch {
             logger.warning("last use of grants was not recorded", metadata: ["error": "\(error)"])
         }
+    }
+
+    func entries(of batch: ActivityLog.Batch, at now: Timestamp) -> [Activity] {
+        var entries: [Activity] = []
+        for (count, detail) in [(batch.merged, "token reads are one entry with others"), (batch.leftOut, "entries were left out")] where count > 0 {
+            entries.append(Activity(uid: .make(at: now), at: now, action: "activity.dropped", result: "queue_full", count: count, detail: detail))
+        }
+        entries += batch.tallies.map { tally, count in
+            Activity(
+                uid: .make(at: now), at: now, action: tally.action, connectionUID: tally.connectionUID, connection: tally.connection, key: tally.key,
+                result: tally.result, count: count, detail: tally.detail)
+        }
+        entries += batch.reads.map { read, count in
+            Activity(
+                uid: .make(at: now), at: now, action: "token.read", connectionUID: read.connectionUID, connection: read.connection,
+                subject: read.subject == "" ? nil : read.subject, key: read.key, count: count)
+        }
+        // Of one moment, but in an order of their own: lists go by the uid.
+        for (index, uid) in entries.map(\.uid).sorted().enumerated() { entries[index].uid = uid }
+        return batch.entries + entries
     }
 
     /// Newest first.
@@ -140,6 +90,18 @@ extension Broker {
         await flushActivity(everything: true)
         return try await asProblem {
             try await store.activity(filter: ActivityFilter(connection: id, subject: subject), before: before, limit: limit)
+        }
+    }
+
+    /// Forgets entries that were kept as long as the configuration says.
+    func cutActivity() async {
+        await activityWrites.inTurn { [self] in
+            do {
+                let now = clock.now()
+                try await activityWriter.cut(before: now + .seconds(-86_400 * configuration.activityDays), now: now)
+            } catch {
+                logger.warning("old activity was not removed; it is tried again", metadata: ["error": "\(error)"])
+            }
         }
     }
 }

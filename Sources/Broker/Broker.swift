@@ -3,6 +3,7 @@ package import Logging
 package import OAuth
 package import OAuthClient
 import ServiceLifecycle
+import Synchronization
 package import Vault
 
 /// What Grantee does: connect, callback, issue, refresh, revoke. Every face calls this and nothing below it.
@@ -15,6 +16,16 @@ package final class Broker: Sendable {
         package var forbidPasswordGrant: Bool
         /// Bytes of tokens kept in memory for the hot path, at most.
         package var cacheBytes: Int
+        /// How long a caller waits for a renewal: what a token request may take.
+        package var patience: Duration = .seconds(30)
+        /// How long a webhook's receiver may take for its answer.
+        package var webhookPatience: Duration = .seconds(15)
+        /// Whose chain of activity this process writes.
+        package var node = "main"
+        /// How long activity is kept.
+        package var activityDays = 400
+        /// Where the master keys are kept, if the server itself keeps them.
+        package var masterKeyFile: MasterKeyFile?
 
         package init(publicURL: String, forbidPasswordGrant: Bool = false, cacheBytes: Int = 32 << 20) {
             self.publicURL = publicURL
@@ -26,8 +37,12 @@ package final class Broker: Sendable {
     let store: any Store
     let keyring: Keyring
     let transport: any Transport
+    /// For refreshes: an answer is waited for beyond the callers' patience.
+    let patientTransport: any Transport
     let egress: Egress
     let clock: WallClock
+    /// Waits; a test moves its clock instead.
+    let pause: @Sendable (Duration) async throws -> Void
     let entropy: Entropy
     let logger: Logger
     let configuration: Configuration
@@ -35,30 +50,43 @@ package final class Broker: Sendable {
     let callers = CallerRegistry()
     let connectionCache = ConnectionCache()
     let tokenCache: TokenCache
-    let activityLog: ActivityLog
+    let activityLog = ActivityLog()
+    let activityWriter: ActivityWriter
     let activityWrites = Turns()
     let renewals = Renewals()
     let exchanges = InFlight()
     let backOff = BackOff()
+    let tokenEndpoints = TokenEndpoints()
+    let refreshing = InFlight()
+    let refresherTurn = Mutex(0)
+    let clockWatch = Mutex(ClockWatch())
     let unwritten = UnwrittenTokens()
     let unwrittenWrites = Turns()
+    /// Ids of revocations that somebody is at work on.
+    let revocationsInHand = Mutex<Set<String>>([])
+    let webhooksUnderWay = WebhooksUnderWay()
+    let mendLinks = MendLinks()
+    let vaultWork = VaultWork()
     let metadataCache = MetadataCache()
     let meters = Meters()
 
     package init(
-        store: any Store, keyring: Keyring, transport: any Transport, egress: Egress, clock: WallClock = .system,
+        store: any Store, keyring: Keyring, transport: any Transport, patientTransport: (any Transport)? = nil, egress: Egress,
+        clock: WallClock = .system, pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
         entropy: Entropy = .system, logger: Logger, configuration: Configuration
     ) {
         self.store = store
         self.keyring = keyring
-        self.transport = transport
+        self.transport = NotingTransport(transport, log: activityLog, clock: clock)
+        self.patientTransport = NotingTransport(patientTransport ?? transport, log: activityLog, clock: clock)
         self.egress = egress
         self.clock = clock
+        self.pause = pause
         self.entropy = entropy
         self.logger = logger
         self.configuration = configuration
         self.tokenCache = TokenCache(capacity: configuration.cacheBytes)
-        self.activityLog = ActivityLog()
+        self.activityWriter = ActivityWriter(store: store, keyring: keyring, node: configuration.node, logger: logger)
     }
 
     /// The URL to register at the provider: one per connection, so that a code cannot arrive at another one.
@@ -78,23 +106,46 @@ package final class Broker: Sendable {
         }
     }
 
-    /// Background work until graceful shutdown or cancellation: records uses, retries writes, revokes orphans, drops
-    /// what expired.
+    /// Background work until graceful shutdown or cancellation: records uses, retries writes, keeps grants fresh, revokes
+    /// orphans, announces what will die, drops what expired.
     package func run() async throws {
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { await self.every(.seconds(1)) { await self.flushActivity() } }
             group.addTask { await self.every(.milliseconds(500)) { await self.writeUnwritten() } }
-            group.addTask { await self.every(.seconds(15)) { await self.revokeOrphans() } }
+            group.addTask { await self.every(.seconds(1)) { await self.goOnRevoking() } }
+            group.addTask { await self.every(.seconds(1)) { await self.watchClock() } }
+            group.addTask { await self.every(.milliseconds(500)) { await self.refreshDue() } }
+            group.addTask { await self.every(.seconds(60)) { await self.announceEndings() } }
+            group.addTask { await self.every(.milliseconds(500)) { await self.deliverWebhooks() } }
             group.addTask { await self.every(.seconds(300)) { await self.sweep() } }
+            // It would outlast the time that requests get to end; it can be gone on with.
+            group.addTask { await self.closeVaultWork() }
         }
     }
 
     /// After the last request: waits for token requests that were sent, and writes what waits.
-    package func finish() async {
-        await renewals.close()
+    /// - Returns: false when received tokens could not be written to the end: they are lost.
+    @discardableResult
+    package func finish() async -> Bool {
+        await renewals.close(patience: configuration.patience)
         await exchanges.waitUntilIdle()
+        await webhooksUnderWay.close()
+        await vaultWork.close()
+        let isWritten = await writeUnwritten(within: configuration.patience)
+        await end()
+        return isWritten
+    }
+
+    private func writeUnwritten(within limit: Duration) async -> Bool {
+        let end = ContinuousClock.now + limit
         await writeUnwritten()
-        await flushActivity(everything: true)
+        while !unwritten.isEmpty, ContinuousClock.now < end {
+            // In a task of its own: a shutdown that was cut off has cancelled this one.
+            await Task { do { try await Task.sleep(for: .milliseconds(500)) } catch {} }.value
+            await writeUnwritten()
+        }
+        if !unwritten.isEmpty { logger.critical("RECEIVED TOKENS ARE LOST: the database could not be written before the end") }
+        return unwritten.isEmpty
     }
 
     private func every(_ interval: Duration, _ work: @escaping @Sendable () async -> Void) async {
@@ -106,12 +157,21 @@ package final class Broker: Sendable {
         }
     }
 
+    private func closeVaultWork() async {
+        // Either way it is over.
+        do { try await gracefulShutdown() } catch {}
+        await vaultWork.close()
+    }
+
     private func sweep() async {
+        keyring.forgetSpent()
         do {
             try await store.sweep(now: clock.now())
+            try await trimDeliveries()
         } catch {
             logger.warning("sweep failed", metadata: ["error": "\(error)"])
         }
+        await cutActivity()
     }
 }
 
@@ -145,8 +205,8 @@ extension Broker {
 
     /// Says nothing but where to look in the log.
     func internalProblem(_ error: any Error) -> Problem {
-        let reference = entropy.token(bytes: 9)
-        logger.error("internal error", metadata: ["reference": "\(reference)", "error": "\(type(of: error))", "detail": "\(error)"])
+        let reference = RequestID.current ?? RequestID.make()
+        logger.error("internal error", metadata: ["request_id": "\(reference)", "error": "\(type(of: error))", "detail": "\(error)"])
         return Problem(.internal, "something went wrong here; the log has the details under \(reference)")
     }
 }

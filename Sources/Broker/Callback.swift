@@ -28,25 +28,27 @@ extension Broker {
     }
 
     private func judgeCallback(connectionID: String, query: String, binding: String?) async throws -> CallbackOutcome {
-        guard let connection = try await findConnection(connectionID) else { return CallbackOutcome(error: "invalid_state") }
+        /// Of nobody whom we know: whoever finds the URL can send as many as he likes.
+        func stray(_ error: String, at connection: Connection?, session: String? = nil) -> CallbackOutcome {
+            tally("connect.callback", connection: connection, result: error, detail: session)
+            return CallbackOutcome(error: error, sessionID: session)
+        }
+        guard let connection = try await findConnection(connectionID) else { return stray("invalid_state", at: nil) }
         let response: AuthorizationResponse
         do {
             response = try AuthorizationResponse(query: query.utf8, profile: connection.settings.profile)
         } catch {
-            note("connect.callback", connection: connection, result: "invalid_request")
-            return CallbackOutcome(error: "invalid_request")
+            return stray("invalid_request", at: connection)
         }
-        guard let state = response.state else { return CallbackOutcome(error: "invalid_state") }
+        guard let state = response.state else { return stray("invalid_state", at: connection) }
         let attempt: AuthorizationAttempt
         switch try await store.takeAttempt(stateHash: Self.hash(state), now: clock.now()) {
         case .taken(let taken): attempt = taken
         case .alreadyTaken(let sessionID), .expired(let sessionID):
-            return CallbackOutcome(error: "invalid_state", sessionID: sessionID)
-        case .unknown:
-            note("connect.callback", connection: connection, result: "invalid_state")
-            return CallbackOutcome(error: "invalid_state")
+            return stray("invalid_state", at: connection, session: sessionID)
+        case .unknown: return stray("invalid_state", at: connection)
         }
-        guard let session = try await store.session(id: attempt.sessionID) else { return CallbackOutcome(error: "invalid_state") }
+        guard let session = try await store.session(id: attempt.sessionID) else { return stray("invalid_state", at: connection) }
         // From here the attempt is spent, whatever follows.
         do {
             return try await judge(response, attempt: attempt, session: session, connection: connection, binding: binding)
@@ -59,10 +61,14 @@ extension Broker {
         _ response: AuthorizationResponse, attempt: AuthorizationAttempt, session: ConnectSession, connection: Connection, binding: String?
     ) async throws -> CallbackOutcome {
         guard session.state == .open || session.state == .failed, session.expiresAt > clock.now() else {
+            note("connect.callback", connection: connection, subject: session.subject, result: "invalid_state", detail: session.id)
             return CallbackOutcome(error: "invalid_state", sessionID: session.id)
         }
         // A code must not arrive at another connection's URL than the one it was asked for. SEC-10.
-        guard attempt.connectionUID == connection.uid else { return CallbackOutcome(error: "invalid_state") }
+        guard attempt.connectionUID == connection.uid else {
+            note("connect.callback", connection: connection, subject: session.subject, result: "invalid_state", detail: session.id)
+            return CallbackOutcome(error: "invalid_state")
+        }
         let isBound = binding.map { constantTimeEqual(Self.hash($0), attempt.bindingHash) }
         guard isBound ?? (session.options.completion == .application) else {
             throw CallbackFailure(code: "browser_mismatch", detail: "the answer came from another browser than the one that started")
@@ -87,6 +93,7 @@ extension Broker {
             .authorizationCode(code), step: .code, connection: connection, subject: session.subject, guardedBy: .init(session.options),
             callbackValues: captured)
         try await end(session, as: .connected, grant: view.grant.uid)
+        note("connect.connected", connection: connection, subject: session.subject, detail: session.id)
         return CallbackOutcome(location: location(of: session, status: "connected"), error: nil, sessionID: session.id)
     }
 
@@ -98,6 +105,7 @@ extension Broker {
                 code: try keyring.seal(code.archive(), at: .code(session: session.id), scope: connection.uid), captured: captured,
                 expiresAt: clock.now() + Self.completionLifetime))
         try await end(session, as: .pending)
+        note("connect.pending", connection: connection, subject: session.subject, detail: session.id)
         return CallbackOutcome(location: location(of: session, status: "pending"), error: nil, sessionID: session.id)
     }
 
@@ -167,6 +175,7 @@ extension Broker {
             note("connect.completed", connection: connection, subject: session.subject, caller: caller, detail: session.id)
             return grant
         } catch {
+            note("connect.completed", connection: connection, subject: session.subject, caller: caller, result: error.code.rawValue, detail: session.id)
             try await end(session, as: .failed, error: error.code == .accountMismatch ? "account_mismatch" : "exchange_failed", detail: error.shown)
             throw error
         }

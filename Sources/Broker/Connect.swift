@@ -50,19 +50,30 @@ extension Broker {
         try require(options.subject, for: caller, of: connection)
         try check(options, connection)
         let alone = connection.settings.fetchesAlone(hasPassword: connection.password != nil)
+        func atOnce(_ connect: () async throws(Problem) -> GrantView) async throws(Problem) -> ConnectOutcome {
+            do {
+                return .connected(try await connect())
+            } catch {
+                note("connect.failed", connection: connection, subject: options.subject, caller: caller, result: error.code.rawValue)
+                throw error
+            }
+        }
         switch connection.settings.oauth.grantType {
         case .clientCredentials:
-            return .connected(try await connectAlone(connection))
+            return try await atOnce { () async throws(Problem) in try await connectAlone(connection) }
         case .password:
             try requirePasswordGrantAllowed()
-            if alone { return .connected(try await connectAlone(connection)) }
+            if alone { return try await atOnce { () async throws(Problem) in try await connectAlone(connection) } }
             guard let username = options.username, let password = options.password else { fallthrough }
             let grant = AuthorizationGrant.password(
                 username: username, password: password, scopes: options.scopes ?? connection.settings.oauth.scopes)
-            return .connected(
-                try await exchange(grant, step: .password, connection: connection, subject: options.subject, guardedBy: .init(options), callbackValues: [:]))
+            return try await atOnce { () async throws(Problem) in
+                try await exchange(grant, step: .password, connection: connection, subject: options.subject, guardedBy: .init(options), callbackValues: [:])
+            }
         case .authorizationCode:
-            return try await makeLink(connection, options: options, by: caller)
+            let (session, url) = try await makeLink(connection, options: options, appName: caller.key.name, keyID: caller.key.id)
+            note("connect.begun", connection: connection, subject: options.subject, caller: caller, detail: session.id)
+            return .link(session: session, connectURL: url)
         }
     }
 
@@ -70,7 +81,7 @@ extension Broker {
         try await asProblem {
             let key = GrantKey(connectionUID: connection.uid, subject: "")
             backOff.succeeded(key)
-            let result = try await renewals.join(key) { [self] in
+            let result = try await renewals.join(key, patience: configuration.patience) { [self] in
                 try await fetch(connection, existing: try await store.grant(connection: connection.uid, subject: "", slot: ""))
             }
             await setHealth(.ok, reason: nil, of: connection)
@@ -115,7 +126,13 @@ extension Broker {
         guard errors.isEmpty else { throw Problem(.invalidRequest, "connecting cannot begin as asked", errors: errors) }
     }
 
-    private func makeLink(_ connection: Connection, options: ConnectOptions, by caller: Caller) async throws(Problem) -> ConnectOutcome {
+    /// - Parameters:
+    ///   - appName: who asks, as the page says it.
+    ///   - keyID: the API key, or the webhook, for which it is made.
+    /// - Returns: the session and its link, which nobody can read again.
+    func makeLink(
+        _ connection: Connection, options: ConnectOptions, appName: String, keyID: String
+    ) async throws(Problem) -> (ConnectSession, String) {
         let now = clock.now()
         let ticket = entropy.token(bytes: 32)
         let session = ConnectSession(
@@ -123,10 +140,9 @@ extension Broker {
             options: .init(
                 returnURL: options.returnURL, scopes: options.scopes, loginHint: options.loginHint, completion: options.completion,
                 expectedAccount: options.expectedAccount, allowAccountChange: options.allowAccountChange),
-            appName: caller.key.name, keyID: caller.key.id, createdAt: now, expiresAt: now + Self.ticketLifetime)
+            appName: appName, keyID: keyID, createdAt: now, expiresAt: now + Self.ticketLifetime)
         try await asProblem { try await store.insert(session) }
-        note("connect.begun", connection: connection, subject: options.subject, caller: caller, detail: session.id)
-        return .link(session: session, connectURL: configuration.publicURL + "/connect/" + ticket)
+        return (session, configuration.publicURL + "/connect/" + ticket)
     }
 
     static func hash(_ text: String) -> [UInt8] { Array(SHA256.hash(data: Array(text.utf8))) }
@@ -212,6 +228,7 @@ extension Broker {
                     bindingHash: Self.hash(binding), pending: pending, createdAt: now, expiresAt: now + Self.attemptLifetime))
             _ = try await store.moveSession(session.id, from: [.failed], to: .open, error: nil, errorDetail: nil, grant: nil)
         }
+        note("connect.continued", connection: connection, subject: session.subject, detail: session.id)
         return request.url
     }
 
@@ -245,8 +262,11 @@ extension Broker {
             let view = try await exchange(
                 grant, step: .password, connection: connection, subject: session.subject, guardedBy: .init(session.options), callbackValues: [:])
             try await end(session, as: .connected, grant: view.grant.uid)
+            note("connect.connected", connection: connection, subject: session.subject, detail: session.id)
         } catch {
-            try await end(session, as: .failed, error: error.code == .accountMismatch ? "account_mismatch" : "exchange_failed", detail: error.shown)
+            let code = error.code == .accountMismatch ? "account_mismatch" : "exchange_failed"
+            note("connect.failed", connection: connection, subject: session.subject, result: code, detail: session.id)
+            try await end(session, as: .failed, error: code, detail: error.shown)
         }
         return try await asProblem { try await store.session(id: session.id) } ?? session
     }

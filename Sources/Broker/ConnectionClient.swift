@@ -27,6 +27,13 @@ extension ConnectionSettings {
         }
     }
 
+    /// What its token endpoint is known by: whoever shares one shares its breaker and its pace.
+    var tokenEndpointKey: String {
+        let text = oauth.refreshURL ?? oauth.tokenURL ?? ""
+        // One that cannot be used stands for itself: the request says what is wrong with it.
+        return (try? endpoint(text, "token_url"))?.description ?? text
+    }
+
     func issuer() throws(RequestError) -> String? {
         guard let issuer = oauth.issuer else { return nil }
         guard let filled = URLTemplate(issuer).filled(with: effectiveVariables) else {
@@ -159,19 +166,4 @@ extension Broker {
             throw internalProblem(error)
         }
     }
-}
-
-/// Where each sealed value lives: what its ciphertext is bound to.
-extension Keyring.Place {
-    static func clientSecret(of uid: UID) -> Self { .init(table: "connection", uid: uid.text, field: "client_secret") }
-    static func password(of uid: UID) -> Self { .init(table: "connection", uid: uid.text, field: "password") }
-    static func accessToken(_ grant: UID, generation: Int) -> Self {
-        .init(table: "grant", uid: grant.text, field: "access_token", generation: generation)
-    }
-    static func refreshToken(_ grant: UID, generation: Int) -> Self {
-        .init(table: "grant", uid: grant.text, field: "refresh_token", generation: generation)
-    }
-    static func pending(stateHash: [UInt8]) -> Self { .init(table: "attempt", uid: Base64URL.encode(stateHash), field: "pending") }
-    static func code(session: String) -> Self { .init(table: "completion", uid: session, field: "code") }
-    static func orphan(_ uid: UID, field: String) -> Self { .init(table: "orphan", uid: uid.text, field: field) }
 }

@@ -12,6 +12,8 @@ struct ConnectionRules {
 
     private(set) var errors: [Problem.FieldError] = []
     private(set) var blocked: [Problem.FieldError] = []
+    /// The hosts that the blocked URLs name.
+    private(set) var blockedHosts: [String] = []
 
     init(_ settings: ConnectionSettings, hasClientSecret: Bool, hasPassword: Bool, egress: Egress, forbidPasswordGrant: Bool) {
         self.settings = settings
@@ -21,13 +23,16 @@ struct ConnectionRules {
         self.forbidPasswordGrant = forbidPasswordGrant
     }
 
+    /// - Parameter isBlocked: told of each host that outbound requests may not go to.
     /// - Throws: `invalid_request` with every field that is wrong; `egress_blocked` when only a URL's target is.
     static func check(
-        _ settings: ConnectionSettings, hasClientSecret: Bool, hasPassword: Bool, egress: Egress, forbidPasswordGrant: Bool
+        _ settings: ConnectionSettings, hasClientSecret: Bool, hasPassword: Bool, egress: Egress, forbidPasswordGrant: Bool,
+        isBlocked: (String) -> Void = { _ in }
     ) throws(Problem) {
         var rules = ConnectionRules(
             settings, hasClientSecret: hasClientSecret, hasPassword: hasPassword, egress: egress, forbidPasswordGrant: forbidPasswordGrant)
         rules.judge()
+        for host in Set(rules.blockedHosts).sorted() { isBlocked(host) }
         if !rules.errors.isEmpty {
             throw Problem(.invalidRequest, "the connection cannot be saved as it is", errors: rules.errors)
         }
@@ -107,14 +112,18 @@ struct ConnectionRules {
             }
         }
         guard !captures, let filled = URLTemplate(text).filled(with: values) else { return }
+        let url: EndpointURL
         do {
-            try egress.check(try EndpointURL(filled))
-        } catch let error as EndpointURLError {
-            wrong(pointer, error.description)
-        } catch EgressError.blocked(let reason) {
-            blocked.append(.init(pointer: pointer, detail: reason))
+            url = try EndpointURL(filled)
         } catch {
-            blocked.append(.init(pointer: pointer, detail: "\(error)"))
+            return wrong(pointer, error.description)
+        }
+        do {
+            try egress.check(url)
+        } catch {
+            let reason = if case .blocked(let reason) = error { reason } else { "\(error)" }
+            blocked.append(.init(pointer: pointer, detail: reason))
+            blockedHosts.append(url.host)
         }
     }
 

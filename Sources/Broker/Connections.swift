@@ -62,7 +62,7 @@ extension Broker {
         try caller.requireUnboundAdmin()
         try ConnectionRules.check(
             settings, hasClientSecret: clientSecret != nil, hasPassword: password != nil, egress: egress,
-            forbidPasswordGrant: configuration.forbidPasswordGrant)
+            forbidPasswordGrant: configuration.forbidPasswordGrant, isBlocked: { noteBlocked(host: $0, by: caller) })
         let now = clock.now()
         var connection = Connection(
             uid: .make(at: now), id: id, settings: settings, health: .init(state: .ok, since: now), createdAt: now, updatedAt: now)
@@ -81,6 +81,10 @@ extension Broker {
         connectionCache.remove(id)
         note("connection.created", connection: connection, caller: caller)
         return connection
+    }
+
+    private func noteBlocked(host: String, by caller: Caller) {
+        note("egress.blocked", caller: caller, result: Problem.Code.egressBlocked.rawValue, detail: host)
     }
 
     private static func idTaken(_ id: String) -> Problem {
@@ -122,7 +126,7 @@ extension Broker {
         }
         try ConnectionRules.check(
             settings, hasClientSecret: new.clientSecret != nil, hasPassword: new.password != nil, egress: egress,
-            forbidPasswordGrant: configuration.forbidPasswordGrant)
+            forbidPasswordGrant: configuration.forbidPasswordGrant, isBlocked: { noteBlocked(host: $0, by: caller) })
         let move = HostMove(from: old.settings, to: settings)
         try move.requireSecretsAnew(
             clientSecret: old.clientSecret != nil && !clientSecret.isChange, password: old.password != nil && !password.isChange)
@@ -144,7 +148,7 @@ extension Broker {
 
     private func apply<Kind>(_ change: SecretChange<Kind>, to old: Sealed?, at place: Keyring.Place, scope: UID) throws -> Sealed? {
         switch change {
-        case .keep: old
+        case .keep: try old.map { try keyring.anew($0, at: place, scope: scope) }
         case .clear: nil
         case .set(let secret): try seal(secret, at: place, scope: scope)
         }
@@ -193,7 +197,13 @@ extension Broker {
             // What was asked with settings that are gone says nothing about those that are there.
             guard try await store.connection(uid: connection.uid)?.revision == connection.revision else { return }
             connectionCache.remove(connection.id)
-            try await store.setHealth(.init(state: state, reason: reason, since: clock.now()), connection: connection.uid)
+            let announced =
+                switch state {
+                case .ok: event(.connectionRecovered, of: connection)
+                case .misconfigured: event(.connectionMisconfigured, of: connection, reason: reason, remedy: .fixConnection)
+                case .providerDown: event(.connectionProviderDown, of: connection, reason: reason, remedy: .tryLater)
+                }
+            try await store.setHealth(.init(state: state, reason: reason, since: clock.now()), connection: connection.uid, events: [announced])
             connectionCache.remove(connection.id)
         } catch {
             logger.warning("connection health was not recorded", metadata: ["connection": "\(connection.id)", "error": "\(error)"])

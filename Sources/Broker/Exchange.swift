@@ -58,6 +58,7 @@ extension Broker {
         }
         // Proves that the store can be written before anything is asked of the provider.
         try await store.setMeta("writable", Array("\(clock.now().milliseconds)".utf8))
+        let before = try await store.grant(connection: connection.uid, subject: subject, slot: "")
         let sentAt = clock.now()
         let response: TokenResponse
         do {
@@ -80,15 +81,15 @@ extension Broker {
             throw captureProblem(error)
         }
         await setHealth(.ok, reason: nil, of: connection)
-        return try await keep(tokens, response: response, connection: connection, subject: subject, guardedBy: account)
+        return try await keep(tokens, response: response, replacing: before, connection: connection, subject: subject, guardedBy: account)
     }
 
     private func keep(
-        _ tokens: TokenSet, response: TokenResponse, connection: Connection, subject: String, guardedBy account: AccountGuard
+        _ tokens: TokenSet, response: TokenResponse, replacing before: Grant?, connection: Connection, subject: String, guardedBy account: AccountGuard
     ) async throws -> GrantView {
+        var existing = before
         // A refresh may move the generation meanwhile; a person's new consent wins over it.
         for _ in 0..<4 {
-            let existing = try await store.grant(connection: connection.uid, subject: subject, slot: "")
             do {
                 try account.check(tokens.account, before: existing?.account)
             } catch {
@@ -99,16 +100,17 @@ extension Broker {
             let grant = try seal(tokens, as: existing, connection: connection, subject: subject, renewable: false)
             let key = TokenCache.Key(connectionID: connection.id, subject: subject)
             tokenCache.remove(key)
+            let events = [event(.grantCreated, grant, of: connection, reason: existing == nil ? nil : "reconnected")]
             let written: Bool
             do {
-                written = try await store.put(grant, expectedGeneration: existing?.tokenGeneration)
-            } catch StoreError.conflict {
-                written = false
+                do {
+                    written = try await store.put(grant, expectedGeneration: existing?.tokenGeneration, events: events)
+                } catch StoreError.conflict {
+                    written = false
+                }
+                if !written { existing = try await store.grant(connection: connection.uid, subject: subject, slot: "") }
             } catch {
-                unwritten.hold(.init(grant: grant, expectedGeneration: existing?.tokenGeneration, connection: connection), for: grant.key)
-                logger.critical(
-                    "RECEIVED TOKENS COULD NOT BE WRITTEN; they are held in memory and retried",
-                    metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+                hold(grant, expectedGeneration: existing?.tokenGeneration, connection: connection, events: events, because: error)
                 throw error
             }
             if written {

@@ -25,9 +25,10 @@ package struct GrantView: Sendable {
 extension Broker {
     /// - Parameters:
     ///   - state: one of the four a view shows.
+    ///   - diesWithin: only active ones whose refresh token dies within so many seconds.
     ///   - after: the `uid` of the last one seen.
     package func grants(
-        connectionID: String?, subject: String?, state: String?, after: UID?, limit: Int, for caller: Caller
+        connectionID: String?, subject: String?, state: String?, diesWithin: Int? = nil, after: UID?, limit: Int, for caller: Caller
     ) async throws(Problem) -> [GrantView] {
         try caller.requireUse()
         var filter = GrantFilter(now: clock.now())
@@ -37,6 +38,7 @@ extension Broker {
         filter.subject = subject
         filter.subjects = caller.key.subjects
         filter.state = state
+        filter.diesBefore = diesWithin.map { filter.now + .seconds($0) }
         let now = filter.now
         return try await asProblem {
             var ids: [UID: String] = [:]

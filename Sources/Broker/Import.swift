@@ -32,7 +32,8 @@ extension Broker {
             let grant = try seal(set, as: existing, connection: connection, subject: subject, renewable: false)
             let key = TokenCache.Key(connectionID: connection.id, subject: subject)
             tokenCache.remove(key)
-            guard try await store.put(grant, expectedGeneration: existing?.tokenGeneration) else { throw StoreError.conflict }
+            let events = [event(existing == nil ? .grantCreated : .grantRefreshed, grant, of: connection, reason: "imported")]
+            guard try await store.put(grant, expectedGeneration: existing?.tokenGeneration, events: events) else { throw StoreError.conflict }
             tokenCache.remove(key)
             backOff.succeeded(grant.key)
             note("grant.imported", connection: connection, subject: subject, caller: caller)

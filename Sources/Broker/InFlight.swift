@@ -14,6 +14,20 @@ actor InFlight {
         return try await task.value
     }
 
+    var count: Int { running.count }
+
+    /// Begins it and goes on.
+    func begin(_ work: @escaping @Sendable () async -> Void) {
+        last += 1
+        let id = last
+        running[id] = Task {
+            await work()
+            ended(id)
+        }
+    }
+
+    private func ended(_ id: Int) { running[id] = nil }
+
     func waitUntilIdle() async {
         while let (id, task) = running.first {
             await task.value

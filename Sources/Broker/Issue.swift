@@ -128,7 +128,9 @@ extension Broker {
         guard let grant = try await findGrant(of: connection, subject: subject) else { return nil }
         do {
             guard let token = try issued(grant) else { return Current(grant: grant, token: nil) }
-            if grant.state == .active { cache(token, of: grant, connectionID: connection.id, ticket: ticket) }
+            if grant.state == .active, !Lifetime.isFromTheFuture(grant, at: clock.now()) {
+                cache(token, of: grant, connectionID: connection.id, ticket: ticket)
+            }
             return Current(grant: grant, token: token)
         } catch {
             throw internalProblem(error)
@@ -183,6 +185,7 @@ extension Broker {
         }
         if demanded { return .renew(seen: grant.tokenGeneration, fallback: nil, demanded: true) }
         guard let token = alive else { return .renew(seen: grant.tokenGeneration, fallback: nil, demanded: true) }
+        if grant.nextRefreshAt != nil, Lifetime.isFromTheFuture(grant, at: now) { return .serveAndRenew(token) }
         guard let expiresAt = lifetime.expiresAt else { return .serve(token) }
         if query.minTTL > 0, expiresAt.milliseconds - now.milliseconds < Int64(query.minTTL) * 1000 {
             return .renew(seen: grant.tokenGeneration, fallback: token, demanded: false)

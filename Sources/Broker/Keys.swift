@@ -1,3 +1,4 @@
+import Logging
 import OAuth
 package import Vault
 
@@ -6,7 +7,8 @@ extension Broker {
     /// The id of the key that `GRANTEE_ADMIN_KEY` or the data directory holds.
     static let adminKeyID = "key_admin"
 
-    /// Reads keys into memory and makes, or replaces, the admin key. Call once, before the first request.
+    /// Reads keys into memory and makes, or replaces, the admin key; opens the chain of activity; stops what a
+    /// revocation had not stopped yet. Call once, before the first request.
     /// - Parameter adminKey: at least 32 characters; `nil` keeps the stored one.
     package func start(adminKey: String?) async throws(Problem) {
         try await asProblem {
@@ -19,6 +21,13 @@ extension Broker {
                 }
             }
             callers.replaceAll(try await store.keys())
+            try await activityWriter.open()
+            try await noteRestore()
+            if try await store.mark(RotationMark.self) != nil {
+                logger.warning("a rotation of keys was begun and has not ended; `grantee vault rotate` goes on with it")
+            }
+            try await begin()
+            try await resumeRevocations()
         }
     }
 
@@ -95,14 +104,18 @@ extension Broker {
     /// At once: the next request with the key is refused.
     package func removeKey(id: String, by caller: Caller) async throws(Problem) {
         try caller.requireUnboundAdmin()
-        guard id != Self.adminKeyID else {
-            throw Problem(
-                .conflict, "the admin key is set where the server starts", fix: "start the server with another GRANTEE_ADMIN_KEY to replace it")
-        }
+        try requireRemovable(key: id)
         let existed = try await asProblem { try await store.deleteKey(id: id) }
         callers.remove(id: id)
         guard existed else { throw Problem(.notFound, "there is no API key \(id.prefix(80))") }
         note("key.removed", caller: caller, detail: id)
+    }
+
+    func requireRemovable(key id: String) throws(Problem) {
+        guard id != Self.adminKeyID else {
+            throw Problem(
+                .conflict, "the admin key is set where the server starts", fix: "start the server with another GRANTEE_ADMIN_KEY to replace it")
+        }
     }
 
     static let subjectRule = "a subject is 1 to 255 visible ASCII characters, and not -"

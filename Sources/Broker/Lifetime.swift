@@ -12,6 +12,30 @@ struct Lifetime: Sendable, Hashable {
         renewAt = grant.nextRefreshAt
     }
 
+    /// Renewed at a time that has not come yet: the clock was set back, so that its expiry says nothing. It is renewed as
+    /// if it were due.
+    static func isFromTheFuture(_ grant: Grant, at now: Timestamp) -> Bool {
+        (grant.refreshedAt ?? grant.createdAt) > now + .seconds(60)
+    }
+
+    /// When the background refresher takes a grant up: where it is renewed ahead of its end anyway, later by up to a tenth
+    /// of that window, so that grants made together are not refreshed together. A refresh token that dies of disuse is
+    /// used when four fifths of its time have passed.
+    static func dueAt(issuedAt: Timestamp, renewAt: Timestamp?, expiresAt: Timestamp?, idleAt: Timestamp?, jitter: Double) -> Timestamp? {
+        var times: [Timestamp] = []
+        if let renewAt, let expiresAt {
+            times.append(Timestamp(milliseconds: renewAt.milliseconds + Int64(Double(max(expiresAt.milliseconds - renewAt.milliseconds, 0)) / 10 * jitter)))
+        }
+        if let idleAt { times.append(Timestamp(milliseconds: issuedAt.milliseconds + (idleAt.milliseconds - issuedAt.milliseconds) / 5 * 4)) }
+        return times.min()
+    }
+
+    /// When the end of a refresh token is announced: a fifth of its life before, a week at most.
+    static func warnAt(issuedAt: Timestamp, diesAt: Timestamp) -> Timestamp {
+        let life = max(diesAt.milliseconds - issuedAt.milliseconds, 0)
+        return Timestamp(milliseconds: diesAt.milliseconds - min(life / 5, 7 * 86_400_000))
+    }
+
     /// The last fifth of the lifetime, at most five minutes.
     static func renewAt(issuedAt: Timestamp, expiresAt: Timestamp?) -> Timestamp? {
         guard let expiresAt else { return nil }

@@ -20,6 +20,10 @@ final class Meters: Sendable {
     func refreshed(connection: String, result: String) {
         counter("grantee_refreshes_total", [("connection", connection), ("result", result)]).increment()
     }
+    /// - Parameter result: `delivered`, `retried` or `failed`.
+    func webhookDelivery(result: String) {
+        counter("grantee_webhook_deliveries_total", [("result", result)]).increment()
+    }
     /// - Parameter operation: `token`, `refresh`, `revoke`.
     func provider(connection: String, operation: String, took duration: Duration) {
         let dimensions = [("connection", connection), ("operation", operation)]

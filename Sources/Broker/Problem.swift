@@ -73,6 +73,8 @@ package struct Problem: Error, Sendable, Hashable {
     package var provider: Provider?
     /// Seconds.
     package var retryAfter: Int?
+    /// A short code for what is to be remembered of it; not shown.
+    var reason: String?
 
     package init(_ code: Code, _ detail: String, fix: String? = nil, errors: [FieldError] = [], provider: Provider? = nil, retryAfter: Int? = nil) {
         self.code = code

@@ -5,13 +5,14 @@ import Vault
 
 /// Renewing a grant: by its refresh token, or by fetching anew where no person is needed.
 extension Broker {
-    /// The grant with a newer generation than `seen`. Joins a renewal in flight.
+    /// The grant with a newer generation than `seen`. Joins a renewal in flight, and waits for it as long as a token request
+    /// may take; its answer is kept even if it comes later.
     /// - Parameter demanded: the access token no longer serves, so a refresh token whose last outcome is unknown is sent
     ///   once more.
     func renewed(_ connection: Connection, key: GrantKey, seen: Int?, demanded: Bool) async throws(Problem) -> Renewals.Result {
         try await asProblem {
             while true {
-                let result = try await renewals.join(key) { [self] in
+                let result = try await renewals.join(key, patience: configuration.patience) { [self] in
                     try await renew(connectionUID: connection.uid, subject: key.subject, seen: seen, demanded: demanded)
                 }
                 // A renewal that was begun for an older generation may have found this one and done nothing.
@@ -37,6 +38,8 @@ extension Broker {
         guard connection.health.state != .misconfigured else { throw Self.misconfigured(connection) }
         if let problem = backOff.problem(key, now: clock.now()) { throw problem }
         if let grant, !demanded { try await requireKnownOutcome(grant, connection: connection) }
+        let endpoint = connection.settings.tokenEndpointKey
+        try await admit(connection, to: endpoint, isUrgent: demanded)
         do {
             let result: Renewals.Result
             if let grant, grant.refreshToken != nil {
@@ -63,6 +66,23 @@ extension Broker {
         }
     }
 
+    /// Past the breaker of the token endpoint. Whoever has nothing to serve meanwhile waits out a short pause.
+    private func admit(_ connection: Connection, to endpoint: String, isUrgent: Bool) async throws {
+        var waited = 0
+        while let problem = tokenEndpoints.admit(endpoint, at: clock.now()) {
+            guard isUrgent, let wait = problem.retryAfter, waited + wait <= Self.longestUrgentWait else {
+                if !tokenEndpoints.breaker(endpoint).isClosed { await setHealth(.providerDown, reason: problem.code.rawValue, of: connection) }
+                throw problem
+            }
+            waited += wait
+            try await pause(.seconds(wait))
+        }
+        tokenEndpoints.spend(endpoint)
+    }
+
+    /// Seconds.
+    private static let longestUrgentWait = 3
+
     static func misconfigured(_ connection: Connection) -> Problem {
         Problem(
             .misconfigured,
@@ -81,71 +101,134 @@ extension Broker {
         throw Problem(.providerUnreachable, "the outcome of the last refresh is not known yet; the access token still serves", retryAfter: 5)
     }
 
-    /// Intent, send, judge, write, serve. What is known after a crash between two of these is in the intent.
+    /// Does what the ``RefreshMachine`` says. The lease is the renewal in flight itself.
     /// - Throws: ``RefreshTokenSpent`` when the stored credentials can take its place.
     private func refresh(_ grant: Grant, of connection: Connection) async throws -> Renewals.Result {
         guard let refreshToken = try openRefreshToken(of: grant) else { throw KeyringError.damaged }
         let client = try client(of: connection)
-        guard let attempts = try await store.beginRefresh(grant: grant.uid, generation: grant.tokenGeneration, at: clock.now()) else {
-            throw Problem(.conflict, "the grant changed meanwhile", fix: "ask again")
+        var machine = RefreshMachine()
+        var action = machine.first
+        var sentAt = clock.now()
+        var response: TokenResponse?
+        var problem: Problem?
+        var result: Renewals.Result?
+        Failpoint.pass("refresh.due")
+        while true {
+            switch action {
+            case .takeLease:
+                action = machine.next(.leased)
+                Failpoint.pass("refresh.lease")
+            case .proveWritable:
+                action = machine.next(unwritten.find(grant.key) == nil && activityLog.isAccepting ? .storeIsWritable : .storeIsNotWritable)
+                Failpoint.pass("refresh.writable")
+            case .writeIntent:
+                // The write itself is the proof that the store can be written.
+                let attempts = try await store.beginRefresh(grant: grant.uid, generation: grant.tokenGeneration, at: clock.now())
+                action = machine.next(attempts.map { .intentWritten(attempts: $0) } ?? .generationMoved)
+                Failpoint.pass("refresh.intent")
+            case .send:
+                sentAt = clock.now()
+                Failpoint.passSoon("refresh.sent")
+                do {
+                    let request = AuthorizationGrant.refreshToken(refreshToken, scopes: grant.scope ?? grant.requestedScope)
+                    response = try await ask(client, request, connection: connection, operation: "refresh", expectedSubject: grant.account)
+                    action = machine.next(.answered)
+                } catch let error as TransportError {
+                    problem = ProviderProblem.of(error, what: "the token endpoint")
+                    action = machine.next(.unanswered(error))
+                } catch let error as TokenError {
+                    problem = ProviderProblem.of(error, step: .refresh, settings: connection.settings)
+                    problem?.reason = error.reason
+                    action = machine.next(.refused(error))
+                }
+                Failpoint.pass("refresh.answered")
+            case .write:
+                guard let response else { preconditionFailure("what was answered is there") }
+                let renewed = try await seal(response, renewing: grant, refreshToken: refreshToken, client: client, connection: connection, sentAt: sentAt)
+                switch try await write(renewed, replacing: grant, connection: connection, token: response.accessToken, kind: .grantRefreshed) {
+                case .written(let written):
+                    result = written
+                    action = machine.next(.written)
+                case .held: action = machine.next(.writeFailed)
+                case .overtaken: action = machine.next(.overtaken)
+                }
+                Failpoint.pass("refresh.written")
+            case .serve:
+                guard let result else { preconditionFailure("what was written is there") }
+                note("grant.refreshed", connection: connection, subject: grant.subject)
+                Failpoint.pass("refresh.served")
+                return result
+            case .end(let ending):
+                throw try await end(ending, of: grant, connection: connection, problem: problem)
+            }
         }
-        let sentAt = clock.now()
-        let request = AuthorizationGrant.refreshToken(refreshToken, scopes: grant.scope ?? grant.requestedScope)
-        let response: TokenResponse
-        do {
-            response = try await ask(client, request, connection: connection, operation: "refresh", expectedSubject: grant.account)
-        } catch let error as TransportError {
-            if !error.mayHaveBeenSent { try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration) }
-            throw await providerFailed(
-                ProviderProblem.of(error, what: "the token endpoint"), connection: connection, key: grant.key, isDown: true, retryAfter: nil)
-        } catch let error as TokenError {
-            throw try await refreshRefused(error, grant: grant, connection: connection, attempts: attempts)
-        }
-        let patterns = connection.settings.variablePatterns
+    }
+
+    /// The next generation of `grant`, from an answer: what the answer leaves out stays as it was. RFC 6749 §6.
+    private func seal(
+        _ response: TokenResponse, renewing grant: Grant, refreshToken: RefreshToken, client: Client, connection: Connection, sentAt: Timestamp
+    ) async throws -> Grant {
         var tokens: TokenSet
         do {
-            tokens = try TokenSet(response, requestedScope: grant.requestedScope, sentAt: sentAt, callbackValues: grant.captured, patterns: patterns)
+            tokens = try TokenSet(
+                response, requestedScope: grant.requestedScope, sentAt: sentAt, callbackValues: grant.captured, patterns: connection.settings.variablePatterns)
         } catch {
-            try await keepAsOrphan(response, connection: connection)
-            throw captureProblem(error)
+            // The refresh token that came is the one that serves from now on. The access token is given to nobody.
+            if let rotated = response.refreshToken { try await keep(rotated, renewing: grant, connection: connection, sentAt: sentAt) }
+            let problem = captureProblem(error)
+            await providerFailed(problem, remedy: .report, connection: connection, key: grant.key)
+            throw problem
         }
-        // Absent = as before. RFC 6749 §6.
         if tokens.scope == nil { tokens.scope = grant.scope }
         if tokens.account == nil { tokens.account = grant.account }
-        if tokens.refreshToken == nil || client.profile.refreshTokenPolicy == .keepOriginal {
+        let isSame = Self.isSame(tokens.refreshToken, refreshToken)
+        let rotates = tokens.refreshToken != nil && !isSame && client.profile.refreshTokenPolicy != .keepOriginal
+        if !rotates {
             tokens.refreshToken = refreshToken
             tokens.refreshExpiresAt = tokens.refreshExpiresAt ?? grant.refreshExpiresAt
         }
         var renewed = try seal(tokens, as: grant, connection: connection, subject: grant.subject, renewable: true)
+        renewed.rotates = rotates
         renewed.refreshedAt = clock.now()
-        return try await write(renewed, replacing: grant, connection: connection, token: response.accessToken, action: "grant.refreshed")
+        return renewed
     }
 
-    private func refreshRefused(_ error: TokenError, grant: Grant, connection: Connection, attempts: Int) async throws -> Problem {
+    private func keep(_ rotated: RefreshToken, renewing grant: Grant, connection: Connection, sentAt: Timestamp) async throws {
+        let tokens = TokenSet(rotated, of: grant, sentAt: sentAt)
+        let next = try seal(tokens, as: grant, connection: connection, subject: grant.subject, renewable: true)
+        tokenCache.remove(.init(connectionID: connection.id, subject: grant.subject))
+        do {
+            if try await !store.put(next, expectedGeneration: grant.tokenGeneration) { try await settleLate(next, connection: connection) }
+        } catch {
+            hold(next, expectedGeneration: grant.tokenGeneration, connection: connection, events: [], because: error)
+        }
+        tokenCache.remove(.init(connectionID: connection.id, subject: grant.subject))
+    }
+
+    /// What an ending asks for; the caller throws what is returned.
+    private func end(_ ending: RefreshMachine.Ending, of grant: Grant, connection: Connection, problem: Problem?) async throws -> any Error {
         let settings = connection.settings
-        let problem = ProviderProblem.of(error, step: .refresh, settings: settings)
-        // Known to have changed nothing at the provider; an unreadable success or a 500 may have rotated the token.
-        let outcomeUnknown = { if case .malformed = error.kind { error.status < 300 } else { error.status == 500 } }()
-        if case .idToken = error.kind {
-            tokenCache.remove(.init(connectionID: connection.id, subject: grant.subject))
-            return try await demandPerson(connection, grant, reason: "account_mismatch", provider: problem.provider)
-        }
-        if !outcomeUnknown && error.remedy != .reauthorize {
-            try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration)
-        }
-        switch error.remedy {
-        case .reauthorize:
-            if settings.fetchesAlone(hasPassword: connection.password != nil) {
-                try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration)
-                throw RefreshTokenSpent()
+        switch ending.reason {
+        case .notWritable, .held:
+            return Problem(.unavailable, "the database cannot be written; nothing was lost", retryAfter: 1)
+        case .overtaken:
+            return Problem(.conflict, "the grant changed meanwhile; what came too late is not used", fix: "ask again")
+        case .failed(let failure):
+            guard let problem else { preconditionFailure("a failure has its problem") }
+            if let reason = ending.demandsPerson {
+                if failure == .reauthorize, reason != "account_mismatch", settings.fetchesAlone(hasPassword: connection.password != nil) {
+                    try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration)
+                    return RefreshTokenSpent()
+                }
+                return try await demandPerson(connection, grant, reason: reason, provider: problem.provider)
             }
-            return try await demandPerson(connection, grant, reason: attempts > 1 ? "outcome_unknown" : "invalid_grant", provider: problem.provider)
-        case .fixClient:
-            await setHealth(.misconfigured, reason: error.reason, of: connection)
+            if !ending.keepsIntent { try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration) }
+            if failure == .fixConnection {
+                await setHealth(.misconfigured, reason: problem.reason, of: connection)
+            } else {
+                await providerFailed(problem, remedy: ending.remedy, connection: connection, key: grant.key)
+            }
             return problem
-        case .tryLater, .report:
-            return await providerFailed(
-                problem, connection: connection, key: grant.key, isDown: error.remedy == .tryLater, retryAfter: error.retryAfter)
         }
     }
 
@@ -154,23 +237,28 @@ extension Broker {
         let key = TokenCache.Key(connectionID: connection.id, subject: grant.subject)
         tokenCache.remove(key)
         let now = clock.now()
-        _ = try await store.setState(.reauthorizationRequired, reason: reason, at: now, grant: grant.uid, expectedGeneration: grant.tokenGeneration)
-        try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration)
-        tokenCache.remove(key)
-        note("grant.reauthorization_required", connection: connection, subject: grant.subject, detail: reason)
         var marked = grant
         marked.state = .reauthorizationRequired
         marked.stateReason = reason
+        _ = try await store.setState(
+            .reauthorizationRequired, reason: reason, at: now, grant: grant.uid, expectedGeneration: grant.tokenGeneration,
+            events: [event(.grantReauthorizationRequired, marked, of: connection, reason: reason, remedy: .reauthorize)])
+        try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration)
+        tokenCache.remove(key)
+        note("grant.reauthorization_required", connection: connection, subject: grant.subject, detail: reason)
+        if reason == "invalid_grant", grant.rotates == true {
+            // Sent once by us, and refused: somebody else may have used a copy. SEC-62.
+            note("grant.reuse_suspected", connection: connection, subject: grant.subject)
+        }
         return Self.reauthorizationRequired(connection, marked, provider: provider)
     }
 
-    /// - Parameter isDown: it could not answer; a refusal without a known reason says nothing of its health.
-    private func providerFailed(
-        _ problem: Problem, connection: Connection, key: GrantKey, isDown: Bool, retryAfter: Int?
-    ) async -> Problem {
+    /// A refusal without a known reason says nothing of the provider's health, nor does one that came too fast.
+    private func providerFailed(_ problem: Problem, remedy: Remedy, connection: Connection, key: GrantKey) async {
+        // Ours, where the provider did not answer, is advice to callers.
+        let retryAfter = problem.provider == nil ? nil : problem.retryAfter
         backOff.failed(key, problem: problem, retryAfter: retryAfter, now: clock.now())
-        if isDown { await setHealth(.providerDown, reason: problem.code.rawValue, of: connection) }
-        return problem
+        if remedy == .tryLater { await setHealth(.providerDown, reason: problem.code.rawValue, of: connection) }
     }
 
     func captureProblem(_ error: CaptureError) -> Problem {
@@ -204,19 +292,19 @@ extension Broker {
         do {
             response = try await ask(client, request, connection: connection, operation: "token")
         } catch let error as TransportError {
-            throw await providerFailed(
-                ProviderProblem.of(error, what: "the token endpoint"), connection: connection, key: key, isDown: true, retryAfter: nil)
+            let problem = ProviderProblem.of(error, what: "the token endpoint")
+            await providerFailed(problem, remedy: .tryLater, connection: connection, key: key)
+            throw problem
         } catch let error as TokenError {
             let problem = ProviderProblem.of(error, step: step, settings: connection.settings)
             switch error.remedy {
             case .fixClient, .reauthorize:
                 // A stored password that is refused is a setting that is wrong; asking on would lock the account.
                 await setHealth(.misconfigured, reason: error.reason, of: connection)
-                throw problem
             case .tryLater, .report:
-                throw await providerFailed(
-                    problem, connection: connection, key: key, isDown: error.remedy == .tryLater, retryAfter: error.retryAfter)
+                await providerFailed(problem, remedy: error.remedy == .tryLater ? .tryLater : .report, connection: connection, key: key)
             }
+            throw problem
         }
         var tokens: TokenSet
         do {
@@ -229,9 +317,16 @@ extension Broker {
         if case .clientCredentials = request { tokens.refreshToken = nil }
         var grant = try seal(tokens, as: existing, connection: connection, subject: "", renewable: true)
         grant.refreshedAt = existing == nil ? nil : clock.now()
-        return try await write(
-            grant, replacing: existing, connection: connection, token: response.accessToken,
-            action: existing == nil ? "grant.created" : "grant.refreshed")
+        let isNew = existing == nil
+        switch try await write(
+            grant, replacing: existing, connection: connection, token: response.accessToken, kind: isNew ? .grantCreated : .grantRefreshed)
+        {
+        case .written(let result):
+            note(isNew ? "grant.created" : "grant.refreshed", connection: connection, subject: grant.subject)
+            return result
+        case .held: throw Problem(.unavailable, "the database cannot be written; the new tokens are held and nothing was lost", retryAfter: 1)
+        case .overtaken: throw Problem(.conflict, "the grant changed meanwhile; the tokens that came too late are not used", fix: "ask again")
+        }
     }
 
     func requirePasswordGrantAllowed() throws(Problem) {
@@ -240,66 +335,105 @@ extension Broker {
         }
     }
 
-    /// Sends one token request; the time it took is measured, nothing else is kept.
+    /// Sends one token request. How it ended is noted for the endpoint; the time it took is measured; nothing else is kept.
     func ask(
         _ client: Client, _ grant: AuthorizationGrant, connection: Connection, operation: String, expectedSubject: String? = nil
     ) async throws -> TokenResponse {
         let clock = self.clock
-        let oauth = OAuthClient(client, transport: transport, now: { clock.now().seconds })
+        // The answer to a refresh is waited for beyond the callers' patience: it may hold the only copy of a rotated token.
+        let isRefresh = if case .refreshToken = grant { true } else { false }
+        let wire = isRefresh ? patientTransport : transport
+        let oauth = OAuthClient(client, transport: wire, now: { clock.now().seconds })
         let started = ContinuousClock.now
+        let endpoint = connection.settings.tokenEndpointKey
         defer { meters.provider(connection: connection.id, operation: operation, took: ContinuousClock.now - started) }
         do {
-            return try await oauth.token(grant, expectedSubject: expectedSubject)
+            let response = try await oauth.token(grant, expectedSubject: expectedSubject)
+            tokenEndpoints.ended(endpoint, .gaveTokens, at: clock.now())
+            return response
         } catch let error as RequestError {
             throw Problem(.misconfigured, "the request cannot be made: \(error.parameter) \(error.reason)", fix: "correct \(error.parameter)")
+        } catch let error as TransportError {
+            let problem = ProviderProblem.of(error, what: "the token endpoint")
+            // That a policy of ours stops it says nothing about the endpoint.
+            if error.reason != .blocked && error.reason != .cancelled { tokenEndpoints.ended(endpoint, .failed(problem), at: clock.now()) }
+            throw error
+        } catch let error as TokenError {
+            let problem = ProviderProblem.of(error, step: .refresh, settings: connection.settings)
+            let outcome: TokenEndpoints.Outcome =
+                switch error.status {
+                case 429: .tooFast(problem, retryAfter: error.retryAfter)
+                case 500...: .failed(problem)
+                default: .answered
+                }
+            tokenEndpoints.ended(endpoint, outcome, at: clock.now())
+            throw error
         }
     }
 
     // MARK: Writing
 
+    enum WriteOutcome: Sendable {
+        case written(Renewals.Result)
+        /// The store failed: the tokens are held in memory and written again.
+        case held
+        /// The generation has moved: the tokens became orphans.
+        case overtaken
+    }
+
     /// On stable storage before anybody is given the token, if the generation is still the one it was made from. SEC-58.
-    func write(
-        _ grant: Grant, replacing old: Grant?, connection: Connection, token: AccessToken, action: String
-    ) async throws -> Renewals.Result {
+    private func write(
+        _ grant: Grant, replacing old: Grant?, connection: Connection, token: AccessToken, kind: WebhookEvent.Kind
+    ) async throws -> WriteOutcome {
         let key = TokenCache.Key(connectionID: connection.id, subject: grant.subject)
         tokenCache.remove(key)
         let ticket = tokenCache.ticket(key)
+        let events = [event(kind, grant, of: connection)]
         let written: Bool
         do {
-            written = try await store.put(grant, expectedGeneration: old?.tokenGeneration)
+            written = try await store.put(grant, expectedGeneration: old?.tokenGeneration, events: events)
         } catch StoreError.conflict {
             written = false
         } catch {
-            unwritten.hold(.init(grant: grant, expectedGeneration: old?.tokenGeneration, connection: connection), for: grant.key)
-            logger.critical(
-                "RECEIVED TOKENS COULD NOT BE WRITTEN; they are held in memory and retried", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
-            throw Problem(.unavailable, "the database cannot be written; the new tokens are held and nothing was lost", retryAfter: 1)
+            hold(grant, expectedGeneration: old?.tokenGeneration, connection: connection, events: events, because: error)
+            return .held
         }
         guard written else {
             try await settleLate(grant, connection: connection)
-            throw Problem(.conflict, "the grant changed meanwhile; the tokens that came too late are not used", fix: "ask again")
+            return .overtaken
         }
-        note(action, connection: connection, subject: grant.subject)
         let issued = IssuedToken(
             grantUID: grant.uid, accessToken: token, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope,
             generation: grant.tokenGeneration,
             refreshed: false)
         cache(issued, of: grant, connectionID: connection.id, ticket: ticket)
-        return Renewals.Result(grant: grant, token: issued)
+        return .written(Renewals.Result(grant: grant, token: issued))
+    }
+
+    /// Never dropped: in memory until they are written.
+    func hold(_ grant: Grant, expectedGeneration: Int?, connection: Connection, events: [WebhookEvent], because error: any Error) {
+        unwritten.hold(.init(grant: grant, expectedGeneration: expectedGeneration, connection: connection, events: events), for: grant.key)
+        logger.critical(
+            "RECEIVED TOKENS COULD NOT BE WRITTEN; they are held in memory and retried", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
     }
 
     /// Tokens whose grant has another generation by now: they are revoked, unless the live grant holds one of them too. A
     /// provider may give the same refresh token again, and a write that was reported as failed may have been done.
     private func settleLate(_ grant: Grant, connection: Connection) async throws {
         if let winner = try await store.grant(connection: connection.uid, subject: grant.subject, slot: grant.slot), winner.state == .active {
-            let sharesRefreshToken = Self.isSame(try openRefreshToken(of: winner), try openRefreshToken(of: grant))
-            let sharesAccessToken = Self.isSame(try openAccessToken(of: winner), try openAccessToken(of: grant))
-            if sharesRefreshToken || sharesAccessToken { return }
+            do {
+                let sharesRefreshToken = Self.isSame(try openRefreshToken(of: winner), try openRefreshToken(of: grant))
+                let sharesAccessToken = Self.isSame(try openAccessToken(of: winner), try openAccessToken(of: grant))
+                if sharesRefreshToken || sharesAccessToken { return }
+            } catch {
+                // What does not open serves nobody: nothing of it is lost with the late tokens.
+                logger.error("a grant's tokens do not open", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+            }
         }
         try await keepAsOrphan(grant, connection: connection)
     }
 
-    private static func isSame<Kind>(_ a: Secret<Kind>?, _ b: Secret<Kind>?) -> Bool {
+    static func isSame<Kind>(_ a: Secret<Kind>?, _ b: Secret<Kind>?) -> Bool {
         guard let a, let b else { return false }
         return a.withExposed { a in b.withExposed { constantTimeEqual(a, $0) } }
     }
@@ -324,7 +458,7 @@ extension Broker {
             do {
                 let written: Bool
                 do {
-                    written = try await store.put(entry.grant, expectedGeneration: entry.expectedGeneration)
+                    written = try await store.put(entry.grant, expectedGeneration: entry.expectedGeneration, events: entry.events)
                 } catch StoreError.conflict {
                     written = false
                 }

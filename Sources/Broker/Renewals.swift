@@ -9,28 +9,78 @@ actor Renewals {
         let token: IssuedToken
     }
 
-    private var inFlight: [GrantKey: Task<Result, any Error>] = [:]
+    private struct Running {
+        let begun = ContinuousClock.now
+        var waiters: [Int: CheckedContinuation<Result, any Error>] = [:]
+    }
+
+    private var inFlight: [GrantKey: Running] = [:]
+    private var lastWaiter = 0
+    private var endings: [CheckedContinuation<Void, Never>] = []
     /// After the last wait: what began now would be cut off.
     private var isClosed = false
 
-    /// - Parameter renew: runs in a task of its own: a rotated refresh token must be saved even if whoever asked has gone.
-    func join(_ key: GrantKey, renew: @escaping @Sendable () async throws -> Result) async throws -> Result {
-        if let running = inFlight[key] { return try await running.value }
-        guard !isClosed else { throw Problem(.unavailable, "the server is shutting down", retryAfter: 1) }
-        let task = Task { try await renew() }
-        inFlight[key] = task
-        defer { inFlight[key] = nil }
-        return try await task.value
+    var count: Int { inFlight.count }
+
+    /// - Parameters:
+    ///   - patience: how long this caller waits; the renewal goes on without it.
+    ///   - renew: runs in a task of its own: a rotated refresh token must be saved even if whoever asked has gone.
+    func join(_ key: GrantKey, patience: Duration, renew: @escaping @Sendable () async throws -> Result) async throws -> Result {
+        if inFlight[key] == nil {
+            guard !isClosed else { throw Problem(.unavailable, "the server is shutting down", retryAfter: 1) }
+            inFlight[key] = Running()
+            Task {
+                do {
+                    ended(key, .success(try await renew()))
+                } catch {
+                    ended(key, .failure(error))
+                }
+            }
+        }
+        lastWaiter += 1
+        let id = lastWaiter
+        let timer = Task {
+            // Cancelled when the renewal ended first.
+            do { try await Task.sleep(for: patience) } catch { return }
+            giveUp(id, key)
+        }
+        defer { timer.cancel() }
+        return try await withCheckedThrowingContinuation { inFlight[key]?.waiters[id] = $0 }
     }
 
-    /// Waits for all of them; none begins afterwards.
-    func close() async {
-        while let task = inFlight.values.first {
-            // Its result belongs to its callers; here only its end matters.
-            _ = await task.result
-            await Task.yield()
+    private func ended(_ key: GrantKey, _ outcome: Swift.Result<Result, any Error>) {
+        for waiter in (inFlight.removeValue(forKey: key)?.waiters ?? [:]).values { waiter.resume(with: outcome) }
+        if inFlight.isEmpty {
+            for ending in endings { ending.resume() }
+            endings = []
+        }
+    }
+
+    private func giveUp(_ id: Int, _ key: GrantKey) {
+        guard let waiter = inFlight[key]?.waiters.removeValue(forKey: id) else { return }
+        waiter.resume(
+            throwing: Problem(
+                .providerUnreachable, "the token endpoint did not answer in time; an answer that comes later is kept", fix: "try again", retryAfter: 5))
+    }
+
+    /// Waits for all of them, each as long as a token request may take; none begins afterwards.
+    func close(patience: Duration) async {
+        while let oldest = inFlight.values.map(\.begun).min() {
+            let rest = patience - (ContinuousClock.now - oldest)
+            guard rest > .zero else { break }
+            let timer = Task {
+                do { try await Task.sleep(for: rest) } catch { return }
+                wake()
+            }
+            await withCheckedContinuation { endings.append($0) }
+            timer.cancel()
         }
         isClosed = true
+    }
+
+    private func wake() {
+        for ending in endings { ending.resume() }
+        endings = []
     }
 }
 
@@ -40,6 +90,7 @@ final class UnwrittenTokens: Sendable {
         let grant: Grant
         let expectedGeneration: Int?
         let connection: Connection
+        let events: [WebhookEvent]
     }
     private let entries = Mutex<[GrantKey: Entry]>([:])
 
@@ -68,7 +119,8 @@ final class BackOff: Sendable {
     /// The last problem, with how long to wait; `nil` = ask.
     func problem(_ key: GrantKey, now: Timestamp) -> Problem? {
         entries.withLock { entries in
-            guard let entry = entries[key], now < entry.notBefore else { return nil }
+            // Further away than any wait: the clock was set back.
+            guard let entry = entries[key], now < entry.notBefore, entry.notBefore <= now + .seconds(3600) else { return nil }
             var problem = entry.problem
             problem.retryAfter = Int((entry.notBefore.milliseconds - now.milliseconds + 999) / 1000)
             return problem

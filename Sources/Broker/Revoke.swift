@@ -1,3 +1,4 @@
+import Crypto
 import Logging
 import OAuth
 import OAuthClient
@@ -12,6 +13,14 @@ extension Broker {
         /// It has no revocation endpoint, or revokes no such token.
         case unsupported
         case failed
+
+        fileprivate init(_ outcome: OrphanOutcome) {
+            switch outcome {
+            case .revoked: self = .revoked
+            case .unsupported: self = .unsupported
+            case .failed: self = .failed
+            }
+        }
     }
 
     /// Unusable from the moment this begins to answer; then revoked at the provider, refresh token first. RFC 7009.
@@ -25,68 +34,88 @@ extension Broker {
         return outcome
     }
 
+    /// Whatever tokens the grant has by then: a refresh that is faster is revoked with it, a slower one comes too late.
     /// - Throws: a store error; then nothing has changed.
-    private func revoke(_ first: Grant, of connection: Connection) async throws -> ProviderRevocation {
-        var grant = first
-        while true {
-            let orphan = try orphan(
-                access: try openAccessToken(of: grant), refresh: try openRefreshToken(of: grant), connection: connection)
-            var tombstone = grant
-            let now = clock.now()
-            tombstone.tokenGeneration += 1
-            tombstone.accessToken = nil
-            tombstone.refreshToken = nil
-            tombstone.state = .revoked
-            tombstone.stateReason = nil
-            tombstone.stateSince = now
-            tombstone.expiresAt = nil
-            tombstone.refreshExpiresAt = nil
-            tombstone.nextRefreshAt = nil
-            let key = TokenCache.Key(connectionID: connection.id, subject: grant.subject)
-            tokenCache.remove(key)
-            if let orphan { try await store.insert(orphan) }
-            let written = try await store.put(tombstone, expectedGeneration: grant.tokenGeneration)
-            tokenCache.remove(key)
-            if written {
-                guard let orphan else { return .unsupported }
-                return await revokeWithin(.seconds(10), orphan, of: connection)
-            }
-            // A refresh was faster: its tokens are the ones to revoke.
-            if let orphan { try await store.deleteOrphan(orphan.uid) }
-            guard let newer = try await store.grant(uid: grant.uid) else { return .unsupported }
-            if newer.state == .revoked { return .revoked }
-            grant = newer
-        }
+    private func revoke(_ grant: Grant, of connection: Connection) async throws -> ProviderRevocation {
+        let key = TokenCache.Key(connectionID: connection.id, subject: grant.subject)
+        let now = clock.now()
+        tokenCache.remove(key)
+        let revoked = try await store.revoke(
+            RevocationFilter(grant: grant.uid), at: now, askAt: now + Self.inHand, revocation: nil, limit: 1
+        ) { [self] grant, connection in [event(.grantRevoked, grant, of: connection)] }
+        tokenCache.remove(key)
+        // Somebody else was first.
+        guard let tombstone = revoked.first else { return .revoked }
+        guard let uid = tombstone.orphan, let orphan = try await store.orphan(uid: uid) else { return .unsupported }
+        let outcome = await revokeWithin(.seconds(10), orphan, of: connection)
+        await forgetDropped()
+        return outcome
     }
 
-    /// Seals tokens that nobody may use, so that they can be revoked even after a restart; `nil` when there are none.
-    private func orphan(access: AccessToken?, refresh: RefreshToken?, connection: Connection) throws -> OrphanToken? {
-        guard access != nil || refresh != nil else { return nil }
+    /// For so long whoever made an orphan asks its provider; then the background does.
+    private static let inHand = Duration.seconds(60)
+
+    // MARK: Tokens that nobody may use
+
+    /// Tokens of an answer that may not be used: sealed, so that they can be revoked even after a restart.
+    func keepAsOrphan(_ response: TokenResponse, connection: Connection) async throws {
         let now = clock.now()
         let uid = UID.make(at: now)
         func seal(_ text: String, _ field: String) throws -> Sealed {
             try keyring.seal(Array(text.utf8), at: .orphan(uid, field: field), scope: connection.uid)
         }
-        return OrphanToken(
-            uid: uid, connectionUID: connection.uid, accessToken: try access?.withExposed { try seal($0, "access_token") },
-            refreshToken: try refresh?.withExposed { try seal($0, "refresh_token") }, createdAt: now, nextTryAt: now + .seconds(60))
+        try await keep(
+            OrphanToken(
+                uid: uid, connectionUID: connection.uid, accessToken: try response.accessToken.withExposed { try seal($0, "access_token") },
+                refreshToken: try response.refreshToken?.withExposed { try seal($0, "refresh_token") }, createdAt: now, nextTryAt: now + Self.inHand),
+            of: connection)
     }
 
-    /// Tokens of an answer that may not be used.
-    func keepAsOrphan(_ response: TokenResponse, connection: Connection) async throws {
-        guard let orphan = try orphan(access: response.accessToken, refresh: response.refreshToken, connection: connection) else { return }
-        try await store.insert(orphan)
-        _ = Task { [self] in await revokeWithin(.seconds(30), orphan, of: connection) }
-    }
-
-    /// Tokens that came too late for their grant.
+    /// Tokens that came too late for their grant: they keep their seals.
     func keepAsOrphan(_ grant: Grant, connection: Connection) async throws {
-        let late = try orphan(access: try openAccessToken(of: grant), refresh: try openRefreshToken(of: grant), connection: connection)
-        guard let late else { return }
-        try await store.insert(late)
+        guard grant.accessToken != nil || grant.refreshToken != nil else { return }
+        let now = clock.now()
+        // The live grant, and another late answer, may have the same generation: the ciphertext tells them apart.
+        let digest = SHA256.hash(data: (grant.accessToken?.bytes ?? []) + (grant.refreshToken?.bytes ?? []))
+        let uid = OrphanToken.uid(grant: grant.uid, generation: grant.tokenGeneration).text + ":" + Base64URL.encode(Array(digest.prefix(9)))
         note("grant.orphaned", connection: connection, subject: grant.subject)
-        _ = Task { [self] in await revokeWithin(.seconds(30), late, of: connection) }
+        try await keep(
+            OrphanToken(
+                uid: UID(text: uid), connectionUID: connection.uid, accessToken: grant.accessToken, refreshToken: grant.refreshToken, createdAt: now,
+                nextTryAt: now + Self.inHand, origin: .init(grantUID: grant.uid, generation: grant.tokenGeneration)),
+            of: connection)
     }
+
+    private func keep(_ orphan: OrphanToken, of connection: Connection) async throws {
+        try await store.insert(orphan)
+        // Unstructured: nobody waits for it, and what is not done when the process ends is done by the next one.
+        _ = Task { [self] in
+            _ = await revokeWithin(.seconds(30), orphan, of: connection)
+            await forgetDropped()
+        }
+    }
+
+    /// Tokens that were dropped are in no file afterwards. SEC-53.
+    private func forgetDropped() async {
+        do {
+            try await store.forgetOverwritten()
+        } catch {
+            logger.warning("the write-ahead log was not emptied; the next revocation tries it again", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// An orphan's token, opened where it was sealed.
+    private func open(_ sealed: Sealed, of orphan: OrphanToken, hint: Revocation.TokenTypeHint) throws(KeyringError) -> String {
+        let place: Keyring.Place =
+            switch (orphan.origin, hint) {
+            case (let origin?, .accessToken): .accessToken(origin.grantUID, generation: origin.generation)
+            case (let origin?, .refreshToken): .refreshToken(origin.grantUID, generation: origin.generation)
+            case (nil, _): .orphan(orphan.uid, field: hint.rawValue)
+            }
+        return String(decoding: try keyring.open(sealed, at: place), as: UTF8.self)
+    }
+
+    // MARK: At the provider
 
     private func revokeWithin(_ limit: Duration, _ orphan: OrphanToken, of connection: Connection) async -> ProviderRevocation {
         await withTaskGroup(of: ProviderRevocation.self) { group in
@@ -105,31 +134,36 @@ extension Broker {
     private func revokeNow(_ orphan: OrphanToken, of connection: Connection) async -> ProviderRevocation {
         do {
             let client = try client(of: connection)
-            var outcome: ProviderRevocation = .unsupported
-            if client.server.revocationEndpoint != nil {
-                outcome = .revoked
-                for (field, hint, sealed) in [
-                    ("refresh_token", Revocation.TokenTypeHint.refreshToken, orphan.refreshToken),
-                    ("access_token", .accessToken, orphan.accessToken),
-                ] {
-                    guard let sealed else { continue }
-                    let token = String(decoding: try keyring.open(sealed, at: .orphan(orphan.uid, field: field)), as: UTF8.self)
-                    switch try await revokeAtProvider(token, hint: hint, client: client, connection: connection) {
-                    case .revoked: break
-                    case .tryLater: return await later(orphan)
-                    case .unsupported where field == "access_token" && orphan.refreshToken != nil: break
-                    case .unsupported: outcome = .unsupported
-                    case .failed: outcome = .failed
-                    }
+            guard client.server.revocationEndpoint != nil else { return try await end(orphan, .unsupported, of: connection) }
+            var outcome = OrphanOutcome.revoked
+            for (hint, sealed) in [(Revocation.TokenTypeHint.refreshToken, orphan.refreshToken), (.accessToken, orphan.accessToken)] {
+                guard let sealed else { continue }
+                let token: String
+                do {
+                    token = try open(sealed, of: orphan, hint: hint)
+                } catch {
+                    // What does not open cannot be sent; the other token still can.
+                    logger.error(
+                        "a token that was to be revoked does not open", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+                    outcome = .failed(.unreadable)
+                    continue
+                }
+                switch try await revokeAtProvider(token, hint: hint, client: client, connection: connection) {
+                case .revoked: break
+                case .tryLater(let retryAfter): return await later(orphan, of: connection, retryAfter: retryAfter)
+                case .unsupported where hint == .accessToken && orphan.refreshToken != nil: break
+                case .unsupported: outcome = .unsupported
+                case .failed(let status, _):
+                    logger.warning("the provider refused to revoke a token", metadata: ["connection": "\(connection.id)", "status": "\(status)"])
+                    outcome = .failed(.refused)
                 }
             }
-            try await store.deleteOrphan(orphan.uid)
-            return outcome
+            return try await end(orphan, outcome, of: connection)
         } catch is TransportError {
-            return await later(orphan)
+            return await later(orphan, of: connection, retryAfter: nil)
         } catch {
             logger.warning("revocation at the provider failed", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
-            return await later(orphan)
+            return await later(orphan, of: connection, retryAfter: nil)
         }
     }
 
@@ -142,35 +176,113 @@ extension Broker {
         return try await OAuthClient(client, transport: transport, now: { clock.now().seconds }).revoke(token, hint: hint)
     }
 
-    static let revocationTries = 20
+    /// The tokens are dropped, whatever came of them; a failure is named in the activity log.
+    private func end(_ orphan: OrphanToken, _ outcome: OrphanOutcome, of connection: Connection) async throws -> ProviderRevocation {
+        // Read before: afterwards nothing leads there.
+        var subject: String?
+        if case .failed = outcome, let origin = orphan.origin { subject = try await store.grant(uid: origin.grantUID)?.subject }
+        if try await store.endOrphan(orphan.uid, outcome: outcome), case .failed(let reason) = outcome {
+            note("grant.revocation_failed", connection: connection, subject: subject, result: reason.code.rawValue, detail: reason.rawValue)
+        }
+        return ProviderRevocation(outcome)
+    }
 
-    /// Asks again in one, two, four … minutes, at most an hour apart; after ``revocationTries`` it is given up and noted.
-    private func later(_ orphan: OrphanToken) async -> ProviderRevocation {
+    /// A provider that could not answer for so long, and so often, is not asked any more.
+    private static let revocationPatience = (time: Duration.seconds(86_400), tries: 5)
+
+    /// When the provider says; else in one, two, four … minutes, at most an hour apart. What else it is to revoke waits a
+    /// little, too: one outage is not tried with every token.
+    private func later(_ orphan: OrphanToken, of connection: Connection, retryAfter: Int?) async -> ProviderRevocation {
+        let now = clock.now()
         do {
-            if orphan.tries + 1 >= Self.revocationTries {
-                try await store.deleteOrphan(orphan.uid)
-                note("orphan.given_up", detail: orphan.uid.text)
-                return .failed
+            if now - orphan.createdAt >= Self.revocationPatience.time, orphan.tries + 1 >= Self.revocationPatience.tries {
+                return try await end(orphan, .failed(.gaveUp), of: connection)
             }
-            let wait = Duration.seconds(min(60 << min(orphan.tries, 6), 3600))
-            try await store.updateOrphan(orphan.uid, nextTryAt: clock.now() + wait, tries: orphan.tries + 1)
+            let asked = retryAfter.map { Duration.seconds(min(max($0, 1), 86_400)) }
+            let wait = asked ?? .seconds(min(60 << min(orphan.tries, 6), 3600))
+            try await store.updateOrphan(orphan.uid, nextTryAt: now + wait, tries: orphan.tries + 1)
+            try await store.postponeOrphans(connection: connection.uid, until: now + (asked ?? .seconds(60)))
         } catch {
             logger.warning("a revocation to repeat was not noted; its old time stands", metadata: ["error": "\(error)"])
         }
         return .pending
     }
 
+    // MARK: In the background
+
+    /// Each second.
+    func goOnRevoking() async {
+        do {
+            try await resumeRevocations()
+        } catch {
+            logger.error("a revocation is not done yet; it is tried again", metadata: ["error": "\(error)"])
+        }
+        await revokeOrphans()
+    }
+
+    /// Asks the providers of all orphans that are due.
     func revokeOrphans() async {
         do {
-            for orphan in try await store.orphans(due: clock.now(), limit: 50) {
-                guard let connection = try await store.connection(uid: orphan.connectionUID) else {
-                    try await store.deleteOrphan(orphan.uid)
-                    continue
-                }
-                _ = await revokeWithin(.seconds(30), orphan, of: connection)
+            var ended = 0
+            while true {
+                let page = try await revokePage()
+                ended += page.ended
+                guard page.mayGoOn else { break }
             }
+            try await store.endRevocations(at: clock.now())
+            if ended > 0 { await forgetDropped() }
         } catch {
             logger.warning("orphan tokens were not read", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private static let orphanPage = 400
+    /// Requests at once to one provider.
+    private static let revocationsAtOnce = 8
+    /// After so long the others have a turn.
+    private static let revocationTurn = Duration.seconds(10)
+
+    private struct Waiting: Sendable {
+        let orphan: OrphanToken
+        let connection: Connection
+    }
+
+    /// - Returns: how many have ended, and whether there may be more that it helps to ask about at once.
+    private func revokePage() async throws -> (ended: Int, mayGoOn: Bool) {
+        let due = try await store.orphans(due: clock.now(), limit: Self.orphanPage)
+        var connections: [UID: Connection] = [:]
+        var byProvider: [String: [Waiting]] = [:]
+        for orphan in due {
+            if connections[orphan.connectionUID] == nil { connections[orphan.connectionUID] = try await store.connection(uid: orphan.connectionUID) }
+            // Gone meanwhile, and its orphans with it.
+            guard let connection = connections[orphan.connectionUID] else { continue }
+            byProvider[connection.settings.revocationProvider, default: []].append(Waiting(orphan: orphan, connection: connection))
+        }
+        let ended = await withTaskGroup(of: Int.self) { group in
+            for waiting in byProvider.values { group.addTask { await self.revoke(waiting) } }
+            return await group.reduce(0, +)
+        }
+        return (ended, ended > 0 && due.count == Self.orphanPage && !Task.isCancelled)
+    }
+
+    /// - Parameter waiting: all of one provider. A connection of which one has to wait is left alone.
+    /// - Returns: how many have ended.
+    private func revoke(_ waiting: [Waiting]) async -> Int {
+        let begun = ContinuousClock.now
+        return await withTaskGroup(of: (connection: UID, outcome: ProviderRevocation).self) { group in
+            var rest = waiting[...]
+            var resting: Set<UID> = []
+            var (running, ended) = (0, 0)
+            while true {
+                while running < Self.revocationsAtOnce, let next = rest.popFirst() {
+                    guard !resting.contains(next.connection.uid), !Task.isCancelled, ContinuousClock.now - begun < Self.revocationTurn else { continue }
+                    group.addTask { (next.connection.uid, await self.revokeWithin(.seconds(30), next.orphan, of: next.connection)) }
+                    running += 1
+                }
+                guard let (connection, outcome) = await group.next() else { return ended }
+                running -= 1
+                if outcome == .pending { resting.insert(connection) } else { ended += 1 }
+            }
         }
     }
 
@@ -197,6 +309,25 @@ extension Broker {
             }
             _ = await group.next()
             group.cancelAll()
+        }
+    }
+}
+
+extension ConnectionSettings {
+    /// Host and port of the revocation endpoint: what requests at once are counted for.
+    fileprivate var revocationProvider: String {
+        // One that cannot be used stands for itself: the request says what is wrong with it.
+        (try? endpoint(oauth.revocationURL, "revocation_url")).flatMap { $0 }.map { "\($0.host):\($0.effectivePort)" } ?? oauth.revocationURL ?? ""
+    }
+}
+
+extension RevocationFailure.Reason {
+    /// The problem code that the activity log names it by.
+    fileprivate var code: Problem.Code {
+        switch self {
+        case .refused: .providerError
+        case .gaveUp: .providerUnreachable
+        case .unreadable, .connectionRemoved: .internal
         }
     }
 }

@@ -147,6 +147,16 @@ final class TokenCache: Sendable {
         }
     }
 
+    func removeAll() {
+        for lock in shards {
+            lock.shard.withLock { shard in
+                let epoch = shard.epoch &+ 1
+                shard = Shard()
+                shard.epoch = epoch
+            }
+        }
+    }
+
     func removeAll(connectionID: String) {
         for lock in shards {
             lock.shard.withLock { shard in

@@ -37,6 +37,17 @@ struct TokenSet: Sendable {
         issuedAt = sentAt
     }
 
+    /// A refresh token alone, of an answer that is not used: the next call refreshes again.
+    init(_ rotated: RefreshToken, of grant: Grant, sentAt: Timestamp) {
+        refreshToken = rotated
+        tokenType = grant.tokenType
+        scope = grant.scope
+        requestedScope = grant.requestedScope
+        captured = grant.captured
+        account = grant.account
+        issuedAt = sentAt
+    }
+
     init(imported tokens: Broker.ImportedTokens, at now: Timestamp) {
         accessToken = tokens.accessToken
         refreshToken = tokens.refreshToken
@@ -73,13 +84,19 @@ extension Broker {
         grant.account = tokens.account
         grant.expiresAt = tokens.expiresAt
         grant.refreshExpiresAt = tokens.refreshExpiresAt
+        if tokens.refreshToken == nil { grant.rotates = nil }
         if grant.state != .active || existing == nil {
             grant.state = .active
             grant.stateSince = now
         }
         grant.stateReason = nil
-        grant.nextRefreshAt =
-            renewable || tokens.refreshToken != nil ? Lifetime.renewAt(issuedAt: tokens.issuedAt, expiresAt: tokens.expiresAt) : nil
+        let isRenewable = renewable || tokens.refreshToken != nil
+        grant.nextRefreshAt = isRenewable ? Lifetime.renewAt(issuedAt: tokens.issuedAt, expiresAt: tokens.expiresAt) : nil
+        let idle = tokens.refreshToken == nil ? nil : connection.settings.oauth.refreshTokenIdleDays.map { tokens.issuedAt + .seconds($0 * 86_400) }
+        grant.dueAt = Lifetime.dueAt(
+            issuedAt: tokens.issuedAt, renewAt: grant.nextRefreshAt, expiresAt: tokens.expiresAt, idleAt: idle, jitter: .random(in: 0..<1))
+        grant.diesAt = tokens.refreshToken == nil ? nil : [tokens.refreshExpiresAt, idle].compactMap { $0 }.min()
+        grant.warnAt = grant.diesAt.map { Lifetime.warnAt(issuedAt: tokens.issuedAt, diesAt: $0) }
         return grant
     }
 

@@ -28,12 +28,19 @@ public struct Egress: Sendable {
 
     public let policy: Policy
     private let resolver: Resolver
+    private let onException: @Sendable (EndpointURL) -> Void
 
     public init(policy: Policy) { self.init(policy: policy, resolver: .system) }
 
-    init(policy: Policy, resolver: Resolver) {
+    /// - Parameter onException: told of each connection that only ``Policy/allowed`` lets through. SEC-71.
+    package init(policy: Policy, onException: @escaping @Sendable (EndpointURL) -> Void) {
+        self.init(policy: policy, resolver: .system, onException: onException)
+    }
+
+    init(policy: Policy, resolver: Resolver, onException: @escaping @Sendable (EndpointURL) -> Void = { _ in }) {
         self.policy = policy
         self.resolver = resolver
+        self.onException = onException
     }
 
     /// Checks what can be checked when a URL is saved: literal addresses, `localhost`, our own listeners. Resolves
@@ -54,7 +61,10 @@ public struct Egress: Sendable {
     /// Resolves the host once, judges all its addresses, and takes one. At most 5 s.
     public func target(for url: EndpointURL) async throws(EgressError) -> Target {
         try check(url)
-        if let literal = IPLiteral(url.host) { return Target(url: url, address: literal.text) }
+        if let literal = IPLiteral(url.host) {
+            if isException(literal, scheme: url.scheme) { onException(url) }
+            return Target(url: url, address: literal.text)
+        }
         if policy.proxy != nil, !Self.isLocalhost(url.host) { return Target(url: url, address: nil) }
         let addresses = try await resolver.resolve(url.host)
         guard let first = addresses.first else { throw .unresolved }
@@ -63,6 +73,7 @@ public struct Egress: Sendable {
             try judge(address, scheme: url.scheme)
             try checkOwn(url, at: address)
         }
+        if addresses.contains(where: { isException($0, scheme: url.scheme) }) { onException(url) }
         return Target(url: url, address: (addresses.first(where: \.isIPv4) ?? first).text)
     }
 
@@ -74,6 +85,9 @@ public struct Egress: Sendable {
     private static func isLocalhost(_ host: String) -> Bool { bare(host) == "localhost" || bare(host).hasSuffix(".localhost") }
 
     private func isAllowed(_ address: IPLiteral) -> Bool { policy.allowed.contains { $0.contains(address) } }
+
+    /// Of an address that was let through: whether it is one that nobody else's policy would let through.
+    private func isException(_ address: IPLiteral, scheme: EndpointURL.Scheme) -> Bool { AddressClass.of(address) != .public || scheme != .https }
 
     private func judge(_ address: IPLiteral, scheme: EndpointURL.Scheme) throws(EgressError) {
         if isAllowed(address) { return }

@@ -40,6 +40,19 @@ public final class AsyncHTTPTransport: Transport {
         self.limits = limits
     }
 
+    private init(egress: Egress, trust: Trust, limits: Limits) {
+        self.egress = egress
+        self.trust = trust
+        self.limits = limits
+    }
+
+    /// The same, but that an answer may take so long in whole.
+    package func waiting(_ whole: Duration) -> AsyncHTTPTransport {
+        var limits = limits
+        limits.whole = whole
+        return AsyncHTTPTransport(egress: egress, trust: trust, limits: limits)
+    }
+
     /// At most 30 s, 5 s of them for the connection, and 1 MiB of answer.
     public func send(_ request: WireRequest) async throws(TransportError) -> WireResponse {
         let sent = SentFlag()

@@ -38,6 +38,14 @@ final class Authority: Sendable {
         let grantType: String?
         let parameters: [String]
         let authentication: String?
+        var isRateLimited = false
+    }
+    /// A client's requests at the token endpoint, since start or the last reset.
+    struct Counts: Sendable {
+        var requests = 0
+        var rateLimited = 0
+        /// Nothing is decided for them yet.
+        var underWay = 0
     }
     struct State {
         var clients: [String: RehearsalClient] = [:]
@@ -49,6 +57,9 @@ final class Authority: Sendable {
         var accessTokens: [String: Access] = [:]
         var deadFamilies: Set<String> = []
         var seen: [Seen] = []
+        var counts: [String: Counts] = [:]
+        /// When each client was let through within the last second.
+        var recent: [String: [Date]] = [:]
     }
 
     let state: Mutex<State>
@@ -73,6 +84,25 @@ final class Authority: Sendable {
             state.seen.append(seen)
         }
     }
+
+    /// Counts a token request; ``ended(of:)`` follows.
+    /// - Returns: `false` when it is more than the client's rate allows.
+    func begin(_ client: RehearsalClient) -> Bool {
+        let moment = now()
+        return state.withLock { state in
+            state.counts[client.id, default: Counts()].requests += 1
+            state.counts[client.id, default: Counts()].underWay += 1
+            guard let limit = client.rateLimit else { return true }
+            var recent = state.recent[client.id] ?? []
+            recent.removeAll { abs(moment.timeIntervalSince($0)) >= 1 }
+            let isAllowed = recent.count < limit
+            if isAllowed { recent.append(moment) } else { state.counts[client.id]?.rateLimited += 1 }
+            state.recent[client.id] = recent
+            return isAllowed
+        }
+    }
+
+    func ended(_ client: RehearsalClient) { state.withLock { $0.counts[client.id]?.underWay -= 1 } }
 
     /// The client's faults for this grant type, each counted down.
     func takeFaults(of clientID: String, on grantType: String?, among kinds: Set<RehearsalFault.Kind>) -> [RehearsalFault] {
@@ -268,6 +298,8 @@ final class Authority: Sendable {
     func reset() {
         state.withLock { state in
             state.seen = []
+            for id in state.counts.keys { state.counts[id] = Counts(underWay: state.counts[id]?.underWay ?? 0) }
+            state.recent = [:]
             for id in state.clients.keys { state.clients[id]?.faults = [] }
         }
     }

@@ -129,12 +129,26 @@ struct Endpoints: HTTPResponder {
                 authority.reset()
                 return response(.json(200, [:]))
             case (.post, "/_rehearsal/clients"): return try await change(nil, request)
-            case (.post, _) where path.hasPrefix("/_rehearsal/clients/"): return try await change(String(path.dropFirst("/_rehearsal/clients/".count)), request)
+            case (.post, _) where path.hasPrefix(Self.clients): return try await change(String(path.dropFirst(Self.clients.count)), request)
+            case (.get, _) where path.hasPrefix(Self.clients): return try show(String(path.dropFirst(Self.clients.count)))
             default: return response(.json(404, ["error": "not_found"]))
             }
         } catch let error as RehearsalError {
             return response(.json(400, ["error": "invalid_request", "error_description": .string(error.description)]))
         }
+    }
+
+    private static let clients = "/_rehearsal/clients/"
+
+    /// A client as it is now, and what it has asked for.
+    private func show(_ id: String) throws(RehearsalError) -> Response {
+        let (client, counts) = authority.state.withLock { ($0.clients[id], $0.counts[id] ?? Authority.Counts()) }
+        guard let client, var object = client.json.object else { throw RehearsalError("there is no such client") }
+        object["token_requests"] = [
+            "count": .number(JSONNumber(counts.requests)), "rate_limited": .number(JSONNumber(counts.rateLimited)),
+            "under_way": .number(JSONNumber(counts.underWay)),
+        ]
+        return response(.json(200, .object(object)))
     }
 
     private func change(_ id: String?, _ request: Request) async throws -> Response {
@@ -153,7 +167,7 @@ struct Endpoints: HTTPResponder {
         [
             "method": .string(seen.method), "path": .string(seen.path), "client": seen.client.map(JSONValue.string) ?? .null,
             "grant_type": seen.grantType.map(JSONValue.string) ?? .null, "parameters": .array(seen.parameters.map(JSONValue.string)),
-            "client_authentication": seen.authentication.map(JSONValue.string) ?? .null,
+            "client_authentication": seen.authentication.map(JSONValue.string) ?? .null, "rate_limited": .bool(seen.isRateLimited),
         ]
     }
 

@@ -23,6 +23,8 @@ package struct RehearsalClient: Sendable {
     package var rotates = false
     /// Seconds that a rotated refresh token is still taken, with the same answer as a new one.
     package var grace = 0
+    /// Token requests in any one second; more get 429 with `Retry-After: 1`. `nil` = no limit.
+    package var rateLimit: Int?
     package var faults: [RehearsalFault] = []
 
     package init(id: String, secret: String? = nil, name: String? = nil) {
@@ -79,6 +81,10 @@ extension RehearsalClient {
             case ("grace", _):
                 guard let seconds = value.integer, seconds >= 0 else { throw RehearsalError("grace must be seconds") }
                 grace = seconds
+            case ("rate_limit", .null): rateLimit = nil
+            case ("rate_limit", _):
+                guard let requests = value.integer, requests > 0 else { throw RehearsalError("rate_limit must be requests per second, or null") }
+                rateLimit = requests
             case ("faults", .array(let values)):
                 var read: [RehearsalFault] = []
                 for value in values { read.append(try RehearsalFault(value)) }
@@ -94,7 +100,7 @@ extension RehearsalClient {
             "grant_types": .array(grantTypes.sorted().map(JSONValue.string)), "redirect_uris": .array(redirectURIs.map(JSONValue.string)),
             "scopes": .array(scopes.sorted().map(JSONValue.string)), "pkce": .string(pkce.rawValue),
             "access_token_lifetime": .number(JSONNumber(accessTokenLifetime)), "rotates": .bool(rotates), "grace": .number(JSONNumber(grace)),
-            "faults": .array(faults.map(\.json)),
+            "rate_limit": rateLimit.map { .number(JSONNumber($0)) } ?? .null, "faults": .array(faults.map(\.json)),
         ]
     }
 }

@@ -4,7 +4,7 @@ package import OAuth
 package struct RehearsalFault: Sendable {
     package enum Kind: String, Sendable, CaseIterable {
         // Before anything is done
-        /// Waits `value` seconds.
+        /// Waits `value` seconds, which may have a fraction; then goes on, though its client may have gone.
         case slow
         case droppedBefore = "dropped_before"
         case status500 = "status_500"

@@ -30,17 +30,25 @@ extension Authority {
     func tokenEndpoint(form: [String: String], authorization: String?, issuer: String) async -> Reply {
         let client: RehearsalClient
         let grantType = form["grant_type"] ?? ""
+        let isWithinRate: Bool
         do {
             let method: String
             (client, method) = try authenticate(authorization: authorization, form: form)
-            log(Seen(method: "POST", path: "/token", client: client.id, grantType: grantType, parameters: form.keys.sorted(), authentication: method))
+            isWithinRate = begin(client)
+            log(
+                Seen(
+                    method: "POST", path: "/token", client: client.id, grantType: grantType, parameters: form.keys.sorted(), authentication: method,
+                    isRateLimited: !isWithinRate))
         } catch {
             log(Seen(method: "POST", path: "/token", client: nil, grantType: grantType, parameters: form.keys.sorted(), authentication: nil))
             return .refusal(error, basic: authorization != nil)
         }
+        defer { ended(client) }
+        guard isWithinRate else { return .json(429, ["error": "temporarily_unavailable"], fields: ["Retry-After": "1"]) }
         for fault in takeFaults(of: client.id, on: grantType, among: Self.before) {
             if fault.kind == .slow {
-                do { try await Task.sleep(for: .seconds(Double(fault.value.integer ?? 1))) } catch { return .drop }
+                // Not cut short by a client that leaves: what it asked for is done all the same, as at a real provider.
+                await Task { await Self.sleep(fault.value) }.value
             } else {
                 return Self.reply(fault)
             }
@@ -52,6 +60,12 @@ extension Authority {
         } catch {
             return .json(500, ["error": "server_error"])
         }
+    }
+
+    /// Seconds; 1 when it says none.
+    private static func sleep(_ value: JSONValue) async {
+        let seconds = if case .number(let number) = value { Double(number.text) ?? 1 } else { 1.0 }
+        do { try await Task.sleep(for: .seconds(min(max(seconds, 0), 3600))) } catch { return }
     }
 
     private static func reply(_ fault: RehearsalFault) -> Reply {

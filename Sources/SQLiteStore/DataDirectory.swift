@@ -1,6 +1,6 @@
 import Foundation
 import Synchronization
-import Vault
+package import Vault
 
 #if canImport(Glibc)
     import Glibc
@@ -47,6 +47,9 @@ package final class DataDirectory: Sendable {
 
     deinit { close(lock) }
 
+    /// Lets another server have it, whoever still holds this value.
+    package func unlock() { flock(lock, LOCK_UN) }
+
     package var databasePath: String { path + "/grantee.sqlite" }
 
     /// The master keys of `master.key`; made when there is no database yet.
@@ -74,6 +77,16 @@ package final class DataDirectory: Sendable {
         return try make("master.key", Keyring.MasterKeys.generate())
     }
 
+    /// Puts other master keys in the place of those in `master.key`: whole or not at all, and on stable storage.
+    /// - Parameter old: what the file must hold: keys that somebody added meanwhile are not overwritten.
+    package func replaceMasterKeys(_ old: Keyring.MasterKeys, with new: Keyring.MasterKeys) throws(DataDirectoryError) {
+        guard let text = try read("master.key"), let found = try? Keyring.MasterKeys(parsing: text), found.secretText == old.secretText else {
+            throw DataDirectoryError(
+                "\(path)/master.key is not as it was when the server started", hint: "restart the server with the keys it is to have, then rotate again")
+        }
+        _ = try make("master.key", new.secretText)
+    }
+
     /// The admin API key of `admin.key`; made at the first start.
     package func adminKey(generate: () -> String) throws(DataDirectoryError) -> String {
         if let text = try read("admin.key") { return text }
@@ -87,8 +100,18 @@ package final class DataDirectory: Sendable {
 
     package func removeServerFile() { unlink(path + "/server.json") }
 
-    private func read(_ name: String) throws(DataDirectoryError) -> String? {
-        let file = path + "/" + name
+    /// The master keys of a data directory that a server may hold.
+    package static func masterKeys(of path: String) throws(DataDirectoryError) -> String {
+        guard let text = try read(file: path + "/master.key") else {
+            throw DataDirectoryError(
+                "\(path)/master.key, the key that opens the database, is missing", hint: "name the server's data directory, or its master keys")
+        }
+        return text
+    }
+
+    private func read(_ name: String) throws(DataDirectoryError) -> String? { try Self.read(file: path + "/" + name) }
+
+    private static func read(file: String) throws(DataDirectoryError) -> String? {
         guard FileManager.default.fileExists(atPath: file) else { return nil }
         let mode = (try? FileManager.default.attributesOfItem(atPath: file))?[.posixPermissions] as? Int ?? 0
         guard mode & 0o077 == 0 else { throw DataDirectoryError("others may read \(file)", hint: "chmod 600 \(file)") }

@@ -64,6 +64,7 @@ extension Connection {
                 "uid": uid.text, "id": id, "settings": try encode(settings), "client_secret": clientSecret?.data, "password": password?.data,
                 "health": health.state.rawValue, "health_reason": health.reason, "health_since": health.since.milliseconds,
                 "created_at": createdAt.milliseconds, "updated_at": updatedAt.milliseconds, "revision": revision,
+                "keep_alive": settings.keepAlive,
             ]
         }
     }
@@ -78,13 +79,15 @@ extension Grant {
             account: row.optionalText("account"), expiresAt: row.optionalTime("expires_at"), refreshExpiresAt: row.optionalTime("refresh_expires_at"),
             state: try row.choice("state"), stateReason: row.optionalText("state_reason"), stateSince: try row.time("state_since"),
             tokenGeneration: try row.integer("token_generation"), nextRefreshAt: row.optionalTime("next_refresh_at"),
-            createdAt: try row.time("created_at"), refreshedAt: row.optionalTime("refreshed_at"), lastUsedAt: row.optionalTime("last_used_at"))
+            createdAt: try row.time("created_at"), refreshedAt: row.optionalTime("refreshed_at"), lastUsedAt: row.optionalTime("last_used_at"),
+            dueAt: row.optionalTime("due_at"), diesAt: row.optionalTime("dies_at"), warnAt: row.optionalTime("warn_at"),
+            rotates: row.optionalInteger("rotates").map { $0 != 0 })
     }
 
     static let columnNames = [
         "uid", "connection_uid", "subject", "slot", "access_token", "refresh_token", "token_type", "scope", "requested_scope", "captured", "account",
         "expires_at", "refresh_expires_at", "state", "state_reason", "state_since", "token_generation", "next_refresh_at", "created_at", "refreshed_at",
-        "last_used_at",
+        "last_used_at", "due_at", "dies_at", "warn_at", "rotates",
     ]
 
     var columns: StatementArguments {
@@ -96,6 +99,7 @@ extension Grant {
                 "refresh_expires_at": refreshExpiresAt?.milliseconds, "state": state.rawValue, "state_reason": stateReason,
                 "state_since": stateSince.milliseconds, "token_generation": tokenGeneration, "next_refresh_at": nextRefreshAt?.milliseconds,
                 "created_at": createdAt.milliseconds, "refreshed_at": refreshedAt?.milliseconds, "last_used_at": lastUsedAt?.milliseconds,
+                "due_at": dueAt?.milliseconds, "dies_at": diesAt?.milliseconds, "warn_at": warnAt?.milliseconds, "rotates": rotates,
             ]
         }
     }
@@ -154,7 +158,10 @@ extension Activity {
             uid: try row.uid("uid"), at: try row.time("at"), action: try row.text("action"),
             connectionUID: row.optionalText("connection_uid").map(UID.init(text:)),
             connection: row.optionalText("connection"), subject: row.optionalText("subject"), key: row.optionalText("key"), result: try row.text("result"),
-            count: try row.integer("count"), detail: row.optionalText("detail"))
+            count: try row.integer("count"), detail: row.optionalText("detail"), requestID: row.optionalText("request_id"),
+            link: try row.optionalText("node").map { node in
+                ActivityLink(node: node, sequence: try row.integer("sequence"), mac: try row.bytes("mac"))
+            })
     }
 }
 
@@ -163,6 +170,8 @@ extension OrphanToken {
         self.init(
             uid: try row.uid("uid"), connectionUID: try row.uid("connection_uid"), accessToken: row.optionalSealed("access_token"),
             refreshToken: row.optionalSealed("refresh_token"), createdAt: try row.time("created_at"), nextTryAt: try row.time("next_try_at"),
-            tries: try row.integer("tries"))
+            tries: try row.integer("tries"),
+            origin: try row.optionalText("grant_uid").map { .init(grantUID: UID(text: $0), generation: try row.integer("generation")) },
+            revocationID: row.optionalText("revocation_id"))
     }
 }

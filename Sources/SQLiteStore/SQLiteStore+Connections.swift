@@ -8,7 +8,7 @@ extension SQLiteStore: Store {
             try database.execute(
                 sql: """
                     INSERT INTO connection VALUES (:uid, :id, :settings, :client_secret, :password, :health, :health_reason, :health_since,
-                        :created_at, :updated_at, :revision)
+                        :created_at, :updated_at, :revision, :keep_alive, NULL)
                     """, arguments: try connection.columns)
         }
     }
@@ -32,18 +32,20 @@ extension SQLiteStore: Store {
             try database.execute(
                 sql: """
                     UPDATE connection SET settings = ?, client_secret = ?, password = ?, health = ?, health_reason = ?, health_since = ?,
-                        updated_at = ?, revision = revision + 1
+                        updated_at = ?, keep_alive = ?, revision = revision + 1
                     WHERE uid = ? AND revision = ?
                     """,
                 arguments: [
                     try encode(connection.settings), connection.clientSecret?.data, connection.password?.data, connection.health.state.rawValue,
-                    connection.health.reason, connection.health.since.milliseconds, connection.updatedAt.milliseconds, connection.uid.text, expectedRevision,
+                    connection.health.reason, connection.health.since.milliseconds, connection.updatedAt.milliseconds, connection.settings.keepAlive,
+                    connection.uid.text, expectedRevision,
                 ])
             guard database.changesCount == 1 else { return false }
             if voidsGrants {
                 try database.execute(
                     sql: """
-                        UPDATE "grant" SET state = 'reauthorization_required', state_reason = 'host_changed', state_since = ?, next_refresh_at = NULL
+                        UPDATE "grant" SET state = 'reauthorization_required', state_reason = 'host_changed', state_since = ?, next_refresh_at = NULL,
+                            due_at = NULL, dies_at = NULL, warn_at = NULL
                         WHERE connection_uid = ? AND state <> 'revoked'
                         """, arguments: [connection.updatedAt.milliseconds, connection.uid.text])
             }
@@ -51,23 +53,26 @@ extension SQLiteStore: Store {
         }
     }
 
-    package func setHealth(_ health: Connection.Health, connection: UID) async throws {
+    package func setHealth(_ health: Connection.Health, connection: UID, events: [WebhookEvent]) async throws {
         try await write { database in
+            let before = try String.fetchOne(database, sql: "SELECT health FROM connection WHERE uid = ?", arguments: [connection.text])
             try database.execute(
                 sql: "UPDATE connection SET health = ?, health_reason = ?, health_since = ? WHERE uid = ?",
                 arguments: [health.state.rawValue, health.reason, health.since.milliseconds, connection.text])
+            if let before, before != health.state.rawValue { try Self.announce(events, in: database) }
         }
     }
 
     package func deleteConnection(_ uid: UID) async throws {
         try await write { database in
+            try Self.giveUpOrphans(of: uid, in: database)
             try database.execute(sql: "DELETE FROM data_key WHERE scope = ?", arguments: [uid.text])
             try database.execute(sql: "DELETE FROM connection WHERE uid = ?", arguments: [uid.text])
         }
         try await checkpoint()
     }
 
-    // MARK: Keys, activity, data keys
+    // MARK: Keys, data keys
 
     private static let keyValues = ":id, :name, :hash, :role, :connections, :subjects, :requests_per_minute, :created_at, :expires_at, :last_used_at"
 
@@ -90,43 +95,12 @@ extension SQLiteStore: Store {
         }
     }
 
-    package func append(_ activity: [Activity]) async throws {
-        try await write { database in
-            let statement = try database.cachedStatement(sql: "INSERT INTO activity VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-            for entry in activity {
-                try statement.execute(arguments: [
-                    entry.uid.text, entry.at.milliseconds, entry.action, entry.connectionUID?.text, entry.connection, entry.subject, entry.key,
-                    entry.result, entry.count, entry.detail,
-                ])
-            }
-        }
-    }
-
-    package func activity(filter: ActivityFilter, before: UID?, limit: Int) async throws -> [Activity] {
-        try await read { database in
-            var conditions: [String] = []
-            var arguments = StatementArguments()
-            func require(_ condition: String, _ value: String?) {
-                guard let value else { return }
-                conditions.append(condition)
-                arguments += [value]
-            }
-            require("connection = ?", filter.connection)
-            require("connection_uid = ?", filter.connectionUID?.text)
-            require("subject = ?", filter.subject)
-            require("action = ?", filter.action)
-            require("uid < ?", before?.text)
-            let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
-            arguments += [limit]
-            return try Row.fetchAll(database, sql: "SELECT * FROM activity \(condition) ORDER BY uid DESC LIMIT ?", arguments: arguments).map(Activity.init)
-        }
-    }
-
     package func dataKeys() async throws -> [DataKeyRecord] {
         try await read { database in
             try Row.fetchAll(database, sql: "SELECT * FROM data_key ORDER BY id").map {
                 DataKeyRecord(
-                    id: try $0.integer("id"), scope: try $0.text("scope"), masterKeyID: try $0.text("master_key_id"), wrapped: try $0.bytes("wrapped"))
+                    id: try $0.integer("id"), scope: try $0.text("scope"), masterKeyID: try $0.text("master_key_id"), wrapped: try $0.bytes("wrapped"),
+                    retiredAt: $0.optionalTime("retired_at"))
             }
         }
     }
@@ -150,6 +124,18 @@ extension SQLiteStore: Store {
 
     package func setMeta(_ name: String, _ value: [UInt8]) async throws {
         try await write { try $0.execute(sql: "INSERT OR REPLACE INTO meta VALUES (?, ?)", arguments: [name, Data(value)]) }
+    }
+
+    package func changeMeta(_ values: [String: [UInt8]?]) async throws {
+        try await write { database in
+            for (name, value) in values {
+                if let value {
+                    try database.execute(sql: "INSERT OR REPLACE INTO meta VALUES (?, ?)", arguments: [name, Data(value)])
+                } else {
+                    try database.execute(sql: "DELETE FROM meta WHERE name = ?", arguments: [name])
+                }
+            }
+        }
     }
 
     /// Leaves the whole database in its one file.

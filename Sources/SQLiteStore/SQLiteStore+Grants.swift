@@ -13,8 +13,9 @@ extension SQLiteStore {
         try await read { try Row.fetchOne($0, sql: #"SELECT * FROM "grant" WHERE uid = ?"#, arguments: [uid.text]).map(Grant.init) }
     }
 
-    package func put(_ grant: Grant, expectedGeneration: Int?) async throws -> Bool {
-        try await write { database in
+    package func put(_ grant: Grant, expectedGeneration: Int?, events: [WebhookEvent]) async throws -> Bool {
+        Failpoint.pass("store.put")
+        return try await write { database in
             if let expectedGeneration {
                 // A use that was noted meanwhile is not undone by a grant that was read before it.
                 let sets = Grant.columnNames.filter { $0 != "uid" && $0 != "last_used_at" }.map { "\($0) = :\($0)" }.joined(separator: ", ")
@@ -40,16 +41,95 @@ extension SQLiteStore {
                 }
             }
             try database.execute(sql: "DELETE FROM refresh_intent WHERE grant_uid = ?", arguments: [grant.uid.text])
+            try Self.announce(events, in: database)
             return true
         }
     }
 
-    package func setState(_ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int) async throws -> Bool {
+    package func setState(
+        _ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int, events: [WebhookEvent]
+    ) async throws -> Bool {
         try await write { database in
             try database.execute(
-                sql: #"UPDATE "grant" SET state = ?, state_reason = ?, state_since = ?, next_refresh_at = NULL WHERE uid = ? AND token_generation = ?"#,
+                sql: #"""
+                    UPDATE "grant" SET state = ?, state_reason = ?, state_since = ?, next_refresh_at = NULL, due_at = NULL, dies_at = NULL, warn_at = NULL
+                    WHERE uid = ? AND token_generation = ?
+                    """#,
                 arguments: [state.rawValue, reason, at.milliseconds, grant.text, expectedGeneration])
-            return database.changesCount == 1
+            guard database.changesCount == 1 else { return false }
+            try Self.announce(events, in: database)
+            return true
+        }
+    }
+
+    // MARK: Keeping alive
+
+    package func connectionsDue(now: Timestamp) async throws -> [UID] {
+        try await read { database in
+            try String.fetchAll(
+                database,
+                sql: #"""
+                    SELECT uid FROM connection AS c WHERE keep_alive AND health <> 'misconfigured'
+                        AND EXISTS (SELECT 1 FROM "grant" WHERE connection_uid = c.uid AND due_at <= ?)
+                    """#, arguments: [now.milliseconds]
+            ).map(UID.init(text:))
+        }
+    }
+
+    package func claimDue(connection: UID, now: Timestamp, limit: Int, until: Timestamp) async throws -> [Grant] {
+        try await write { database in
+            let grants = try Row.fetchAll(
+                database, sql: #"SELECT * FROM "grant" WHERE connection_uid = ? AND due_at <= ? ORDER BY due_at LIMIT ?"#,
+                arguments: [connection.text, now.milliseconds, limit]
+            ).map(Grant.init)
+            let statement = try database.cachedStatement(sql: #"UPDATE "grant" SET due_at = ? WHERE uid = ?"#)
+            for grant in grants { try statement.execute(arguments: [until.milliseconds, grant.uid.text]) }
+            return grants
+        }
+    }
+
+    package func postpone(grant: UID, expectedGeneration: Int, until: Timestamp) async throws {
+        try await write { database in
+            try database.execute(
+                sql: #"UPDATE "grant" SET due_at = ? WHERE uid = ? AND token_generation = ? AND due_at IS NOT NULL"#,
+                arguments: [until.milliseconds, grant.text, expectedGeneration])
+        }
+    }
+
+    package func hastenDue(notAfter: Timestamp) async throws {
+        try await write {
+            try $0.execute(
+                sql: #"UPDATE "grant" SET due_at = ? WHERE due_at IS NOT NULL AND coalesce(refreshed_at, created_at) > ?"#,
+                arguments: [notAfter.milliseconds, notAfter.milliseconds])
+        }
+    }
+
+    package func grantsToWarn(now: Timestamp, limit: Int) async throws -> [Grant] {
+        try await read {
+            try Row.fetchAll($0, sql: #"SELECT * FROM "grant" WHERE warn_at <= ? ORDER BY warn_at LIMIT ?"#, arguments: [now.milliseconds, limit])
+                .map(Grant.init)
+        }
+    }
+
+    package func noteWarned(grant: UID, expectedGeneration: Int, events: [WebhookEvent]) async throws -> Bool {
+        try await write { database in
+            try database.execute(
+                sql: #"UPDATE "grant" SET warn_at = NULL WHERE uid = ? AND token_generation = ? AND warn_at IS NOT NULL"#,
+                arguments: [grant.text, expectedGeneration])
+            guard database.changesCount == 1 else { return false }
+            try Self.announce(events, in: database)
+            return true
+        }
+    }
+
+    package func noteSecretWarned(connection: UID, expiry: Timestamp, events: [WebhookEvent]) async throws -> Bool {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE connection SET secret_warned_for = ?1 WHERE uid = ?2 AND secret_warned_for IS NOT ?1",
+                arguments: [expiry.milliseconds, connection.text])
+            guard database.changesCount == 1 else { return false }
+            try Self.announce(events, in: database)
+            return true
         }
     }
 
@@ -77,6 +157,7 @@ extension SQLiteStore {
             case let state?: require("state = ?", state)
             case nil: break
             }
+            require("dies_at < ?", filter.diesBefore?.milliseconds)
             require("uid > ?", after?.text)
             let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
             arguments += [limit]
@@ -132,33 +213,5 @@ extension SQLiteStore {
                     attempts: try $0.integer("attempts"))
             }
         }
-    }
-
-    package func insert(_ orphan: OrphanToken) async throws {
-        try await write { database in
-            try database.execute(
-                sql: "INSERT INTO orphan_token VALUES (?, ?, ?, ?, ?, ?, ?)",
-                arguments: [
-                    orphan.uid.text, orphan.connectionUID.text, orphan.accessToken?.data, orphan.refreshToken?.data, orphan.createdAt.milliseconds,
-                    orphan.nextTryAt.milliseconds, orphan.tries,
-                ])
-        }
-    }
-
-    package func orphans(due: Timestamp, limit: Int) async throws -> [OrphanToken] {
-        try await read {
-            try Row.fetchAll($0, sql: "SELECT * FROM orphan_token WHERE next_try_at <= ? ORDER BY next_try_at LIMIT ?", arguments: [due.milliseconds, limit])
-                .map(OrphanToken.init)
-        }
-    }
-
-    package func updateOrphan(_ uid: UID, nextTryAt: Timestamp, tries: Int) async throws {
-        try await write {
-            try $0.execute(sql: "UPDATE orphan_token SET next_try_at = ?, tries = ? WHERE uid = ?", arguments: [nextTryAt.milliseconds, tries, uid.text])
-        }
-    }
-
-    package func deleteOrphan(_ uid: UID) async throws {
-        try await write { try $0.execute(sql: "DELETE FROM orphan_token WHERE uid = ?", arguments: [uid.text]) }
     }
 }

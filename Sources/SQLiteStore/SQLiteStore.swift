@@ -43,6 +43,28 @@ package final class SQLiteStore: Sendable {
         }
     }
 
+    private init(reading pool: DatabasePool) { self.pool = pool }
+
+    /// Opens a database for reading alone, also while a server writes to it. Every write throws.
+    /// - Throws: ``StoreError``: not a database, damaged, not readable, or of another version than this one.
+    package static func openReadOnly(path: String) throws -> SQLiteStore {
+        do {
+            var configuration = Configuration()
+            configuration.readonly = true
+            configuration.busyMode = .timeout(5)
+            let pool = try DatabasePool(path: path, configuration: configuration)
+            let migrator = Schema.migrator
+            let applied = try pool.read { try migrator.appliedIdentifiers($0) }
+            if let newer = applied.subtracting(migrator.migrations).min() { throw StoreError.newerSchema(newer) }
+            guard applied.count == migrator.migrations.count else {
+                throw StoreError.unavailable("the database was written by an older version; start a server of this version on it once")
+            }
+            return SQLiteStore(reading: pool)
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
     /// Mode 0600 whatever the umask: SQLite gives `-wal` and `-shm` the database's own mode.
     private static func makeOwnerOnly(_ path: String) throws {
         var isDirectory: ObjCBool = false
@@ -82,6 +104,7 @@ package final class SQLiteStore: Sendable {
     /// Empties the write-ahead log, so that deleted secrets are in no file.
     func checkpoint() async throws {
         let pool = self.pool
+        guard !pool.configuration.readonly else { return }
         do {
             _ = try await Task { try await pool.writeWithoutTransaction { try $0.checkpoint(.truncate) } }.value
         } catch {

@@ -53,6 +53,74 @@ enum Schema {
                     CREATE INDEX activity_subject ON activity (subject, uid);
                     """)
         }
+        migrator.registerMigration("v2-refresh") { database in
+            try database.execute(
+                sql: """
+                    ALTER TABLE connection ADD COLUMN keep_alive INTEGER NOT NULL DEFAULT 0;
+                    ALTER TABLE connection ADD COLUMN secret_warned_for INTEGER;
+                    UPDATE connection SET keep_alive = coalesce(json_extract(settings, '$.keepAlive'), 0);
+
+                    ALTER TABLE "grant" ADD COLUMN due_at INTEGER;
+                    ALTER TABLE "grant" ADD COLUMN dies_at INTEGER;
+                    ALTER TABLE "grant" ADD COLUMN warn_at INTEGER;
+                    ALTER TABLE "grant" ADD COLUMN rotates INTEGER;
+                    UPDATE "grant" SET due_at = next_refresh_at, dies_at = refresh_expires_at WHERE state = 'active';
+                    DROP INDEX grant_next_refresh;
+                    CREATE INDEX grant_due ON "grant" (connection_uid, due_at) WHERE due_at IS NOT NULL;
+                    CREATE INDEX grant_dies ON "grant" (dies_at) WHERE dies_at IS NOT NULL;
+                    CREATE INDEX grant_warn ON "grant" (warn_at) WHERE warn_at IS NOT NULL;
+
+                    ALTER TABLE orphan_token ADD COLUMN grant_uid TEXT;
+                    ALTER TABLE orphan_token ADD COLUMN generation INTEGER;
+                    ALTER TABLE orphan_token ADD COLUMN revocation_id TEXT;
+                    CREATE INDEX orphan_revocation ON orphan_token (revocation_id) WHERE revocation_id IS NOT NULL;
+                    CREATE INDEX orphan_connection ON orphan_token (connection_uid);
+                    CREATE TABLE revocation (
+                        id TEXT PRIMARY KEY, filter TEXT NOT NULL, connection TEXT, requested_by TEXT NOT NULL, created_at INTEGER NOT NULL,
+                        stopped_at INTEGER, ended_at INTEGER, grants INTEGER NOT NULL, revoked INTEGER NOT NULL, unsupported INTEGER NOT NULL,
+                        failed INTEGER NOT NULL) WITHOUT ROWID;
+                    CREATE INDEX revocation_open ON revocation (id) WHERE ended_at IS NULL;
+                    CREATE TABLE revocation_failure (
+                        sequence INTEGER PRIMARY KEY AUTOINCREMENT, revocation_id TEXT NOT NULL REFERENCES revocation(id) ON DELETE CASCADE,
+                        connection TEXT NOT NULL, subject TEXT, reason TEXT NOT NULL);
+                    CREATE INDEX revocation_failures ON revocation_failure (revocation_id, sequence);
+
+                    CREATE TABLE data_key_2 (
+                        id INTEGER PRIMARY KEY AUTOINCREMENT, scope TEXT NOT NULL, master_key_id TEXT NOT NULL, wrapped BLOB NOT NULL, retired_at INTEGER);
+                    INSERT INTO data_key_2 SELECT id, scope, master_key_id, wrapped, NULL FROM data_key;
+                    DROP TABLE data_key;
+                    ALTER TABLE data_key_2 RENAME TO data_key;
+                    CREATE UNIQUE INDEX data_key_scope ON data_key (scope) WHERE retired_at IS NULL;
+
+                    ALTER TABLE activity ADD COLUMN request_id TEXT;
+                    ALTER TABLE activity ADD COLUMN node TEXT;
+                    ALTER TABLE activity ADD COLUMN sequence INTEGER;
+                    ALTER TABLE activity ADD COLUMN mac BLOB;
+                    CREATE UNIQUE INDEX activity_chain ON activity (node, sequence) WHERE sequence IS NOT NULL;
+                    CREATE INDEX activity_key ON activity (key, action) WHERE key IS NOT NULL;
+                    CREATE TABLE activity_anchor (
+                        node TEXT NOT NULL, sequence INTEGER NOT NULL, mac BLOB NOT NULL, at INTEGER NOT NULL, signature BLOB NOT NULL,
+                        PRIMARY KEY (node, sequence)) WITHOUT ROWID;
+
+                    CREATE TABLE webhook (
+                        id TEXT PRIMARY KEY, url TEXT NOT NULL, kinds TEXT NOT NULL, secret BLOB NOT NULL, created_at INTEGER NOT NULL,
+                        disabled_at INTEGER) WITHOUT ROWID;
+                    CREATE TABLE event (
+                        id TEXT PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL, connection_uid TEXT NOT NULL, order_key TEXT NOT NULL,
+                        subject TEXT, data TEXT NOT NULL) WITHOUT ROWID;
+                    CREATE INDEX event_at ON event (at);
+                    CREATE TABLE delivery (
+                        sequence INTEGER PRIMARY KEY AUTOINCREMENT, webhook_id TEXT NOT NULL REFERENCES webhook(id) ON DELETE CASCADE,
+                        event_id TEXT NOT NULL REFERENCES event(id) ON DELETE CASCADE, order_key TEXT NOT NULL, state TEXT NOT NULL,
+                        tries INTEGER NOT NULL, begun_at INTEGER NOT NULL, next_try_at INTEGER, last_status INTEGER, last_error TEXT,
+                        ended_at INTEGER);
+                    CREATE INDEX delivery_due ON delivery (webhook_id, next_try_at) WHERE next_try_at IS NOT NULL;
+                    CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at IS NOT NULL;
+                    CREATE INDEX delivery_order ON delivery (webhook_id, order_key, sequence) WHERE state = 'pending';
+                    CREATE INDEX delivery_webhook ON delivery (webhook_id, sequence);
+                    CREATE INDEX delivery_event ON delivery (event_id);
+                    """)
+        }
         return migrator
     }
 }

@@ -12,7 +12,7 @@ final class Gate: HTTPResponder, Sendable {
     var broker: Broker? { faces.withLock { $0?.broker } }
 
     func respond(to request: Request, context: ClientContext) async throws -> Response {
-        guard let faces = faces.withLock({ $0 }) else { return Problem(.unavailable, "the server is starting", retryAfter: 1).outbound.response }
+        guard let faces = faces.withLock({ $0 }) else { return Problem(.unavailable, "the server is starting", retryAfter: 1).outbound.identified().response }
         return try await faces.respond(to: request, context: context)
     }
 }
@@ -23,11 +23,13 @@ struct MetricsFace: HTTPResponder {
     let broker: Broker
 
     func respond(to request: Request, context: ClientContext) async throws -> Response {
-        guard request.method == .get, request.uri.path == "/metrics" else { return Problem(.notFound, "only GET /metrics is here").outbound.response }
+        guard request.method == .get, request.uri.path == "/metrics" else {
+            return Problem(.notFound, "only GET /metrics is here").outbound.identified().response
+        }
         do {
-            return try await ServerAPI.metrics(broker).response
+            return try await ServerAPI.metrics(broker).identified().response
         } catch let problem as Problem {
-            return problem.outbound.response
+            return problem.outbound.identified().response
         }
     }
 }

@@ -26,6 +26,9 @@ package struct GranteeServer: Sendable {
     /// A connection on which nothing comes for so long is closed.
     private static let idleTimeout: TimeAmount = .seconds(75)
 
+    /// How long the answer to a refresh is waited for, long after its callers have gone.
+    private static let longestAnswer: Duration = .seconds(300)
+
     private let configuration: ServerConfiguration
     private let logger: Logger
 
@@ -58,11 +61,16 @@ package struct GranteeServer: Sendable {
                 for await port in running {
                     let publicURL = try configuration.publicEndpoint(port: port)
                     let own = try ownOrigins(publicURL, port: port)
-                    let egress = Egress(policy: .init(allowed: configuration.egressAllow, ownOrigins: own, proxy: configuration.outboundProxy))
+                    let egress = Egress(policy: .init(allowed: configuration.egressAllow, ownOrigins: own, proxy: configuration.outboundProxy)) {
+                        gate.broker?.noteEgressException(host: $0.authority)
+                    }
+                    let transport = try AsyncHTTPTransport(egress: egress, caFile: configuration.caFile)
+                    var rules = Broker.Configuration(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant)
+                    rules.activityDays = configuration.activityDays
+                    rules.masterKeyFile = home.masterKeyFile
                     let broker = Broker(
-                        store: store, keyring: keyring, transport: try AsyncHTTPTransport(egress: egress, caFile: configuration.caFile), egress: egress,
-                        logger: logger,
-                        configuration: .init(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant))
+                        store: store, keyring: keyring, transport: transport, patientTransport: transport.waiting(Self.longestAnswer), egress: egress,
+                        logger: logger, configuration: rules)
                     try await broker.start(adminKey: adminKey)
                     let faces = Faces(
                         broker: broker, pages: pages, publicURL: publicURL, metricsNeedKey: !(configuration.isLoopback && publicURL.isLoopback),
@@ -87,7 +95,10 @@ package struct GranteeServer: Sendable {
             await close(gate, home, store)
             throw StartError(any: error, configuration)
         }
-        await close(gate, home, store)
+        guard await close(gate, home, store) else {
+            throw StartError(
+                "the server ended before it could write tokens that it had received", hint: "free the disk; whose tokens are lost has to connect again")
+        }
     }
 
     /// Wherever our listeners answer: no target, even where its network is allowed.
@@ -98,14 +109,18 @@ package struct GranteeServer: Sendable {
         return [publicURL.origin] + hosts.flatMap { host in ports.map { "http://\(host.contains(":") ? "[\(host)]" : host):\($0)" } }
     }
 
-    private func close(_ gate: Gate, _ home: Home, _ store: SQLiteStore) async {
-        await gate.broker?.finish()
+    /// - Returns: false when received tokens could not be written.
+    @discardableResult
+    private func close(_ gate: Gate, _ home: Home, _ store: SQLiteStore) async -> Bool {
+        let isWritten = await gate.broker?.finish() ?? true
         home.directory.removeServerFile()
         do {
             try await store.close()
         } catch {
             logger.warning("the database was not closed", metadata: ["error": "\(error)"])
         }
+        home.directory.unlock()
+        return isWritten
     }
 
     private func serve<Responder: HTTPResponder>(

@@ -1,3 +1,4 @@
+import Broker
 import OAuth
 import SQLiteStore
 import Vault
@@ -7,6 +8,7 @@ struct Home: Sendable {
     let directory: DataDirectory
     private let configuredAdminKey: String?
     private let masterKeys: Keyring.MasterKeys
+    private let ownsMasterKeys: Bool
     private let databasePath: String
 
     /// - Throws: ``StartError``. A wrong start changes nothing.
@@ -19,6 +21,19 @@ struct Home: Sendable {
             throw StartError(any: error, configuration)
         }
         configuredAdminKey = configuration.adminKey
+        ownsMasterKeys = configuration.masterKeys == nil
+    }
+
+    /// `nil` where the operator hands the master keys over.
+    var masterKeyFile: MasterKeyFile? {
+        guard ownsMasterKeys else { return nil }
+        return MasterKeyFile { [directory] old, new throws(Problem) in
+            do throws(DataDirectoryError) {
+                try directory.replaceMasterKeys(old, with: new)
+            } catch {
+                throw Problem(.conflict, error.message, fix: error.hint)
+            }
+        }
     }
 
     /// The one that was configured, else the data directory's, made at the first start. After the keyring was opened: a

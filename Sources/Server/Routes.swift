@@ -4,7 +4,7 @@ import HTTPTypes
 enum Routes {
     static let all: [RouteTable.Route] = [
         // The hot path first.
-        .init(.get, "/v1/connections/{id}/token", .key, TokenAPI.get),
+        .init(.get, "/v1/connections/{id}/token", .key, TokenAPI.get, shortcut: TokenAPI.cached),
 
         .init(.get, "/v1/presets", .key, PresetsAPI.list),
         .init(.get, "/v1/presets/{id}", .key, PresetsAPI.get),
@@ -24,9 +24,20 @@ enum Routes {
         .init(.delete, "/v1/connections/{id}/grants/{subject}", .key, GrantsAPI.revoke),
         .init(.post, "/v1/connections/{id}/grants/{subject}/refresh", .key, GrantsAPI.refresh),
         .init(.get, "/v1/activity", .key, ActivityAPI.list),
+        .init(.get, "/v1/vault", .key, VaultAPI.get),
+        .init(.post, "/v1/vault/rotate", .key, VaultAPI.rotate),
+        .init(.post, "/v1/vault/verify", .key, VaultAPI.verify),
         .init(.get, "/v1/keys", .key, KeysAPI.list),
         .init(.post, "/v1/keys", .key, KeysAPI.add),
         .init(.delete, "/v1/keys/{id}", .key, KeysAPI.remove),
+        .init(.get, "/v1/webhooks", .key, WebhooksAPI.list),
+        .init(.post, "/v1/webhooks", .key, WebhooksAPI.add),
+        .init(.delete, "/v1/webhooks/{id}", .key, WebhooksAPI.remove),
+        .init(.get, "/v1/webhooks/{id}/deliveries", .key, WebhooksAPI.deliveries),
+        .init(.post, "/v1/webhooks/{id}/replay", .key, WebhooksAPI.replay),
+        .init(.get, "/v1/revocations", .key, RevocationsAPI.list),
+        .init(.post, "/v1/revocations", .key, RevocationsAPI.add),
+        .init(.get, "/v1/revocations/{id}", .key, RevocationsAPI.get),
 
         .init(.get, "/connect/{ticket}", .browser, ConnectPages.show),
         .init(.head, "/connect/{ticket}", .browser, ConnectPages.show),

@@ -22,6 +22,8 @@ package struct ServerConfiguration: Sendable {
     package var trustedProxies: [Egress.CIDR] = []
     package var forbidPasswordGrant = false
     package var metricsPort: Int?
+    /// How long activity is kept.
+    package var activityDays = 400
 
     package init(dataDirectory: String = "./grantee-data", host: String = "127.0.0.1", port: Int = 8080) {
         self.dataDirectory = dataDirectory
@@ -44,6 +46,7 @@ package struct ServerConfiguration: Sendable {
         if let databaseURL, !databaseURL.hasPrefix("sqlite:") {
             throw StartError("--database-url must be sqlite:PATH", hint: "PostgreSQL is not supported by this version")
         }
+        guard (1...36_500).contains(activityDays) else { throw StartError("--activity-days must be 1 to 36500") }
         _ = try publicEndpoint(port: port == 0 ? 8080 : port)
     }
 

@@ -106,5 +106,21 @@ package struct WallClock: Sendable {
 /// Ciphertext as it is stored: `version | algorithm | data key id | salt(16) | nonce(12) | ciphertext | tag`.
 package struct Sealed: Sendable, Hashable {
     package var bytes: [UInt8]
-    package init(bytes: [UInt8]) { self.bytes = bytes }
+    /// Set by whoever sealed it in this process: while this value may still be written, its data key is not deleted.
+    private let use: DataKeyUse?
+
+    package init(bytes: [UInt8]) { self.init(bytes: bytes, use: nil) }
+    init(bytes: [UInt8], use: DataKeyUse?) {
+        self.bytes = bytes
+        self.use = use
+    }
+
+    package static func == (a: Sealed, b: Sealed) -> Bool { a.bytes == b.bytes }
+    package func hash(into hasher: inout Hasher) { hasher.combine(bytes) }
+
+    /// The id of the data key that sealed it; `nil` when the bytes are no ciphertext.
+    package var dataKeyID: Int? { Envelope.keyID(of: bytes).map(Int.init) }
 }
+
+/// Counts, by its references, the values that a data key sealed and that are not written yet.
+final class DataKeyUse: Sendable {}

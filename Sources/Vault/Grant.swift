@@ -29,17 +29,28 @@ package struct Grant: Sendable {
     package var stateSince: Timestamp
     /// Grows with every change of token material, revocation, import and reconnect; never reset; the only fence.
     package var tokenGeneration: Int
+    /// From here the access token is renewed ahead of its end by whoever reads it; `nil` = it cannot be.
     package var nextRefreshAt: Timestamp?
     package var createdAt: Timestamp
     package var refreshedAt: Timestamp?
     package var lastUsedAt: Timestamp?
+    /// When the background refresher takes it up, if its connection is kept alive: ``nextRefreshAt`` with jitter, and
+    /// after a failure later than that.
+    package var dueAt: Timestamp?
+    /// When its refresh token dies if nothing is done: its known end, or the connection's limit of inactivity.
+    package var diesAt: Timestamp?
+    /// When its end is announced; `nil` once it was.
+    package var warnAt: Timestamp?
+    /// Whether the provider gave another refresh token at the last refresh; `nil` = none was seen yet.
+    package var rotates: Bool?
 
     package init(
         uid: UID, connectionUID: UID, subject: String, slot: String = "", accessToken: Sealed? = nil, refreshToken: Sealed? = nil,
         tokenType: String = "Bearer", scope: [String]? = nil, requestedScope: [String] = [], captured: [String: String] = [:],
         account: String? = nil, expiresAt: Timestamp? = nil, refreshExpiresAt: Timestamp? = nil, state: State = .active,
         stateReason: String? = nil, stateSince: Timestamp, tokenGeneration: Int, nextRefreshAt: Timestamp? = nil,
-        createdAt: Timestamp, refreshedAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil
+        createdAt: Timestamp, refreshedAt: Timestamp? = nil, lastUsedAt: Timestamp? = nil, dueAt: Timestamp? = nil,
+        diesAt: Timestamp? = nil, warnAt: Timestamp? = nil, rotates: Bool? = nil
     ) {
         self.uid = uid
         self.connectionUID = connectionUID
@@ -62,5 +73,9 @@ package struct Grant: Sendable {
         self.createdAt = createdAt
         self.refreshedAt = refreshedAt
         self.lastUsedAt = lastUsedAt
+        self.dueAt = dueAt
+        self.diesAt = diesAt
+        self.warnAt = warnAt
+        self.rotates = rotates
     }
 }

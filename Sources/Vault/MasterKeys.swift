@@ -39,6 +39,25 @@ extension Keyring {
             self.keys = keys
         }
 
+        private init(keys: [Key]) { self.keys = keys }
+
+        package var ids: [String] { keys.map(\.id) }
+
+        /// Another new key in front: it seals from now on, and the others still open.
+        /// - Parameter used: ids that belong to other keys, `k1` and the like among them: the new one's number is higher.
+        package func withNewKey(besides used: some Sequence<String>) -> MasterKeys {
+            let numbers = (ids + used).compactMap { id in id.hasPrefix("k") ? Int(id.dropFirst()) : nil }.filter { (1...999_999_999).contains($0) }
+            return MasterKeys(keys: [Key(id: "k\((numbers.max() ?? 0) + 1)", key: SymmetricKey(size: .bits256))] + keys)
+        }
+
+        /// Without the keys that nothing is wrapped by any more.
+        package var firstAlone: MasterKeys { MasterKeys(keys: [first]) }
+
+        /// What ``init(parsing:)`` reads: the keys themselves, for `master.key` and nothing else.
+        package var secretText: String {
+            keys.map { key in key.id + ":" + key.key.withUnsafeBytes { Base64URL.encode($0) } }.joined(separator: ",")
+        }
+
         private static func isIDByte(_ byte: UInt8) -> Bool {
             (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte) || byte == 0x2D || byte == 0x5F
         }

@@ -54,7 +54,22 @@ package struct OrphanToken: Sendable {
     package var createdAt: Timestamp
     package var nextTryAt: Timestamp
     package var tries: Int
-    package init(uid: UID, connectionUID: UID, accessToken: Sealed?, refreshToken: Sealed?, createdAt: Timestamp, nextTryAt: Timestamp, tries: Int = 0) {
+    /// The grant and generation that they were sealed for, when they were a grant's; their seals are bound to it.
+    package struct Origin: Sendable, Hashable {
+        package var grantUID: UID
+        package var generation: Int
+        package init(grantUID: UID, generation: Int) {
+            self.grantUID = grantUID
+            self.generation = generation
+        }
+    }
+    package var origin: Origin?
+    /// The revocation of many that it belongs to.
+    package var revocationID: String?
+    package init(
+        uid: UID, connectionUID: UID, accessToken: Sealed?, refreshToken: Sealed?, createdAt: Timestamp, nextTryAt: Timestamp, tries: Int = 0,
+        origin: Origin? = nil, revocationID: String? = nil
+    ) {
         self.uid = uid
         self.connectionUID = connectionUID
         self.accessToken = accessToken
@@ -62,6 +77,8 @@ package struct OrphanToken: Sendable {
         self.createdAt = createdAt
         self.nextTryAt = nextTryAt
         self.tries = tries
+        self.origin = origin
+        self.revocationID = revocationID
     }
 }
 
@@ -82,9 +99,13 @@ package struct Activity: Sendable, Hashable, Codable {
     package var count: Int
     /// Fixed words and names, never a value of a provider or a secret.
     package var detail: String?
+    /// The request that it belongs to, as the answer's `Request-Id` names it.
+    package var requestID: String?
+    /// Its place in the chain of the node that wrote it; `nil` for entries from before there were chains.
+    package var link: ActivityLink?
     package init(
         uid: UID, at: Timestamp, action: String, connectionUID: UID? = nil, connection: String? = nil, subject: String? = nil,
-        key: String? = nil, result: String = "ok", count: Int = 1, detail: String? = nil
+        key: String? = nil, result: String = "ok", count: Int = 1, detail: String? = nil, requestID: String? = nil, link: ActivityLink? = nil
     ) {
         self.uid = uid
         self.at = at
@@ -96,6 +117,34 @@ package struct Activity: Sendable, Hashable, Codable {
         self.result = result
         self.count = count
         self.detail = detail
+        self.requestID = requestID
+        self.link = link
+    }
+}
+
+/// An entry's place in the chain of its node.
+package struct ActivityLink: Sendable, Hashable, Codable {
+    package var node: String
+    /// From 1, without a gap.
+    package var sequence: Int
+    /// Keyed hash over the link before and this entry.
+    package var mac: [UInt8]
+    package init(node: String, sequence: Int, mac: [UInt8]) {
+        self.node = node
+        self.sequence = sequence
+        self.mac = mac
+    }
+}
+
+/// A signed place in a chain: what stands when the entries before it are cut, or those behind it are missing.
+package struct ActivityAnchor: Sendable, Hashable {
+    package var link: ActivityLink
+    package var at: Timestamp
+    package var signature: [UInt8]
+    package init(link: ActivityLink, at: Timestamp, signature: [UInt8]) {
+        self.link = link
+        self.at = at
+        self.signature = signature
     }
 }
 
@@ -105,10 +154,13 @@ package struct DataKeyRecord: Sendable, Hashable {
     package var scope: String
     package var masterKeyID: String
     package var wrapped: [UInt8]
-    package init(id: Int, scope: String, masterKeyID: String, wrapped: [UInt8]) {
+    /// Set once another one seals for its scope; it opens until nothing is sealed under it.
+    package var retiredAt: Timestamp?
+    package init(id: Int, scope: String, masterKeyID: String, wrapped: [UInt8], retiredAt: Timestamp? = nil) {
         self.id = id
         self.scope = scope
         self.masterKeyID = masterKeyID
         self.wrapped = wrapped
+        self.retiredAt = retiredAt
     }
 }

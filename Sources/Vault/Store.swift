@@ -14,7 +14,8 @@ package protocol Store: Sendable {
     /// - Parameter voidsGrants: in the same transaction its grants wait for a person, reason `host_changed`; a renewal
     ///   that began before is refused by ``put(_:expectedGeneration:)``.
     func update(_ connection: Connection, expectedRevision: Int, voidsGrants: Bool) async throws -> Bool
-    func setHealth(_ health: Connection.Health, connection: UID) async throws
+    /// - Parameter events: announced in the same transaction, if the health was another state before: one outage, one event.
+    func setHealth(_ health: Connection.Health, connection: UID, events: [WebhookEvent]) async throws
     /// With its grants, sessions, attempts, completions and data key; activity stays.
     func deleteConnection(_ uid: UID) async throws
 
@@ -24,13 +25,31 @@ package protocol Store: Sendable {
     /// Inserts (`expectedGeneration` nil) or replaces the whole record if its generation is still the expected one;
     /// a refresh intent of the grant is cleared in the same transaction. Compare and set on `token_generation`. The last
     /// use of a grant that is there stays as it is: ``touchGrants(_:)`` alone changes it.
+    /// - Parameter events: announced in the same transaction.
     /// - Returns: false when another writer was first (nothing is written).
-    func put(_ grant: Grant, expectedGeneration: Int?) async throws -> Bool
-    /// Changes state only, if the generation is still the expected one; generation stays.
-    func setState(_ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int) async throws -> Bool
+    func put(_ grant: Grant, expectedGeneration: Int?, events: [WebhookEvent]) async throws -> Bool
+    /// Changes state only, if the generation is still the expected one; generation stays. Nothing is due any more.
+    func setState(_ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int, events: [WebhookEvent]) async throws -> Bool
     func grants(filter: GrantFilter, after: UID?, limit: Int) async throws -> [Grant]
     func touchGrants(_ lastUsed: [UID: Timestamp]) async throws
     func grantCounts(now: Timestamp) async throws -> [String: Int]
+
+    // MARK: Keeping alive
+    /// Connections that are kept alive and have a grant that is due, those excepted that are misconfigured.
+    func connectionsDue(now: Timestamp) async throws -> [UID]
+    /// Up to `limit` grants of a connection that are due, the longest due first. They are due again at `until` unless they
+    /// were renewed: that is when somebody else takes them up if this process dies.
+    func claimDue(connection: UID, now: Timestamp, limit: Int, until: Timestamp) async throws -> [Grant]
+    /// After a failure: when the grant is due again, if its generation is still the expected one.
+    func postpone(grant: UID, expectedGeneration: Int, until: Timestamp) async throws
+    /// After the clock was set back: what was to be due at a time that is far away now is due soon.
+    func hastenDue(notAfter: Timestamp) async throws
+    /// Active grants whose end is to be announced, the soonest first.
+    func grantsToWarn(now: Timestamp, limit: Int) async throws -> [Grant]
+    /// Announces the end of a grant once. - Returns: false when it was announced, or the grant changed.
+    func noteWarned(grant: UID, expectedGeneration: Int, events: [WebhookEvent]) async throws -> Bool
+    /// Announces the end of a client secret once for each `expiry`. - Returns: whether it had not been.
+    func noteSecretWarned(connection: UID, expiry: Timestamp, events: [WebhookEvent]) async throws -> Bool
 
     // MARK: Refresh
     /// Proves that the store is writable and notes that the refresh token of this generation is about to be sent.
@@ -38,10 +57,44 @@ package protocol Store: Sendable {
     func beginRefresh(grant: UID, generation: Int, at: Timestamp) async throws -> Int?
     func clearIntent(grant: UID, generation: Int) async throws
     func intent(grant: UID) async throws -> RefreshIntent?
+
+    // MARK: Revocation
+    /// Unless one with its uid is there.
     func insert(_ orphan: OrphanToken) async throws
+    func orphan(uid: UID) async throws -> OrphanToken?
+    /// Connections take turns, so that none with many waits before all others; of one, those that were due first.
     func orphans(due: Timestamp, limit: Int) async throws -> [OrphanToken]
     func updateOrphan(_ uid: UID, nextTryAt: Timestamp, tries: Int) async throws
-    func deleteOrphan(_ uid: UID) async throws
+    /// After its provider could not answer: none of a connection's orphans is due before `until`.
+    func postponeOrphans(connection: UID, until: Timestamp) async throws
+    /// Drops the tokens and counts the outcome for the revocation that they belong to, in one transaction.
+    /// - Returns: false when it was ended before.
+    func endOrphan(_ uid: UID, outcome: OrphanOutcome) async throws -> Bool
+    /// Turns up to `limit` grants into tombstones, in one transaction: their tokens become orphans under the seals that they
+    /// have, generations grow, refresh intents go, events are announced. Nothing has to be opened for it.
+    /// - Parameters:
+    ///   - askAt: when the provider is to be asked in the background.
+    ///   - revocation: the record that counts them.
+    ///   - events: of a grant as it is now, and its connection.
+    /// - Returns: the grants; fewer than `limit` = there are no more.
+    func revoke(
+        _ filter: RevocationFilter, at: Timestamp, askAt: Timestamp, revocation: String?, limit: Int,
+        events: @escaping @Sendable (Grant, Connection) -> [WebhookEvent]
+    ) async throws -> [RevokedGrant]
+    /// Whether the activity log knows of a token that the key was given.
+    func wasGivenTokens(key: String) async throws -> Bool
+    func insert(_ revocation: RevocationRecord) async throws
+    func revocation(id: String) async throws -> RevocationRecord?
+    /// Newest first; those before `before`.
+    func revocations(before: String?, limit: Int) async throws -> [RevocationRecord]
+    /// Those that have not yet stopped everything that they name, the oldest first.
+    func unstoppedRevocations() async throws -> [RevocationRecord]
+    /// Nothing that it names is served any more.
+    func noteStopped(revocation: String, at: Timestamp) async throws
+    /// Those that have stopped everything and wait for no provider any more have ended.
+    func endRevocations(at: Timestamp) async throws
+    /// In the order in which they failed.
+    func failures(revocation: String, limit: Int) async throws -> [RevocationFailure]
 
     // MARK: Connecting
     func insert(_ session: ConnectSession) async throws
@@ -61,23 +114,118 @@ package protocol Store: Sendable {
     /// Drops expired attempts, completions and sessions older than a day.
     func sweep(now: Timestamp) async throws
 
-    // MARK: Keys, activity, data keys
+    // MARK: Activity
+    /// One transaction, in order.
+    /// - Throws: ``StoreError/conflict`` when one of them is there already, or its place in the chain is taken.
+    func append(_ activity: [Activity]) async throws
+    /// Those of `uids` that are there.
+    func writtenActivity(_ uids: [UID]) async throws -> Set<UID>
+    /// Newest first; those before `before`.
+    func activity(filter: ActivityFilter, before: UID?, limit: Int) async throws -> [Activity]
+    /// Whose chains are kept, in order.
+    func activityNodes() async throws -> [String]
+    /// The last entry's place in the chain of a node; `nil` when it has none.
+    func activityHead(node: String) async throws -> ActivityLink?
+    /// In the order of the chain, those after `afterSequence`.
+    func activityPage(node: String, afterSequence: Int, limit: Int) async throws -> [Activity]
+    /// How many entries are in no chain.
+    func unlinkedActivity() async throws -> Int
+    /// Leaves an anchor alone that is there already at this place.
+    func insert(_ anchor: ActivityAnchor) async throws
+    /// In the order of the chain.
+    func activityAnchors(node: String) async throws -> [ActivityAnchor]
+    /// Forgets what is older than `before`: entries in no chain, and of the node's chain up to `limit` entries at its
+    /// head, as far as all of them are older. The anchor at the cut is written in the same transaction; those before it go.
+    /// - Parameter anchor: signs the place of the last entry that goes.
+    /// - Returns: the anchor; `nil` when nothing of the chain was old enough.
+    func cutActivity(
+        node: String, before: Timestamp, limit: Int, anchor: @escaping @Sendable (ActivityLink) -> ActivityAnchor
+    ) async throws -> ActivityAnchor?
+
+    // MARK: Webhooks
+    func insert(_ webhook: Webhook) async throws
+    func webhook(id: String) async throws -> Webhook?
+    /// In the order in which they were made.
+    func webhooks() async throws -> [Webhook]
+    /// With its deliveries, and with events that nobody else is told.
+    /// - Returns: whether it was there.
+    func deleteWebhook(id: String) async throws -> Bool
+    /// Nothing is announced to it any more, and what was pending has failed.
+    func disableWebhook(id: String, at: Timestamp) async throws
+    /// Up to `limit` of each webhook that may be sent now, the longest due first. An event waits until the one before it of
+    /// the same webhook and order key has ended; those of other order keys go on.
+    func dueDeliveries(now: Timestamp, limit: Int) async throws -> [Delivery]
+    /// Counts a try that failed. Nothing happens when the delivery has ended meanwhile.
+    func noteTried(sequence: Int, status: Int?, error: String?, nextTryAt: Timestamp) async throws
+    /// Counts a try and ends the delivery: the next event of its order key is due at once. What has ended meanwhile stays as it
+    /// is, unless it was delivered.
+    func endDelivery(sequence: Int, state: Delivery.State, status: Int?, error: String?, at: Timestamp) async throws
+    /// Newest first; those before `before`.
+    func deliveries(webhook: String, state: Delivery.State?, before: Int?, limit: Int) async throws -> [Delivery]
+    /// Puts deliveries on their way again, as if their events had been at `now`, each at its old place in the order. A disabled
+    /// webhook is enabled.
+    /// - Returns: how many; `nil` when there is no such webhook.
+    func replay(webhook: String, _ which: Replay, now: Timestamp) async throws -> Int?
+    /// Forgets up to `limit` deliveries that ended before, and the events of which no delivery is left.
+    /// - Returns: how many deliveries.
+    func trimDeliveries(endedBefore: Timestamp, limit: Int) async throws -> Int
+
+    // MARK: Keys, data keys
     func insert(_ key: APIKey) async throws
     /// Inserts or replaces the key with this id.
     func put(_ key: APIKey) async throws
     func keys() async throws -> [APIKey]
     func deleteKey(id: String) async throws -> Bool
-    /// One transaction, in order.
-    func append(_ activity: [Activity]) async throws
-    /// Newest first; those before `before`.
-    func activity(filter: ActivityFilter, before: UID?, limit: Int) async throws -> [Activity]
     func dataKeys() async throws -> [DataKeyRecord]
     /// - Returns: its id.
     func insertDataKey(scope: String, masterKeyID: String, wrapped: [UInt8]) async throws -> Int
     func deleteDataKey(scope: String) async throws
     func meta(_ name: String) async throws -> [UInt8]?
     func setMeta(_ name: String, _ value: [UInt8]) async throws
+    /// Sets some, and removes those that are `nil`, in one transaction.
+    func changeMeta(_ values: [String: [UInt8]?]) async throws
+
+    // MARK: Sealed values
+    /// Those of a column that are not null, from behind `after` on.
+    /// - Parameter scope: a connection's uid, or `""` for what belongs to none; `nil` = all.
+    /// - Throws: ``StoreError/damaged(_:)`` when a row makes no sense, or the file is damaged there.
+    func sealedValues(in column: SealedColumn, scope: String?, after: [SealedValue.Key]?, limit: Int) async throws -> [SealedValue]
+    /// Whether what was read is still there.
+    func holds(_ value: SealedValue, in column: SealedColumn) async throws -> Bool
+    /// Puts each in the place of what was read, if that is still there under the same generation. One transaction.
+    /// - Returns: how many were put.
+    func replace(_ replacements: [SealedReplacement], in column: SealedColumn) async throws -> Int
+    /// How many values of all sealed columns carry the id of each data key.
+    func sealedCounts() async throws -> [Int: Int]
+    /// Retires the data key that seals for a scope, and adds another, in one transaction.
+    /// - Returns: the new one's id; `nil` when the scope has none (its connection was removed).
+    func replaceDataKey(scope: String, masterKeyID: String, wrapped: [UInt8], at: Timestamp) async throws -> Int?
+    /// Wraps data keys anew, where they are still wrapped as in `old`. One transaction.
+    func rewrap(_ changes: [(old: DataKeyRecord, masterKeyID: String, wrapped: [UInt8])]) async throws
+    /// Deletes those of `ids` that are retired and that no sealed value carries, in one transaction.
+    /// - Returns: those that are gone.
+    func deleteUnusedDataKeys(_ ids: Set<Int>) async throws -> Set<Int>
+    /// What was overwritten or deleted is in no file afterwards, the write-ahead log included.
+    func forgetOverwritten() async throws
+    /// What is wrong with the database itself, in words; at most a hundred faults.
+    func databaseFaults() async throws -> [String]
+
+    // MARK: After a restore
+    /// Notes that the refresh token of each grant, as of this generation, may have been sent by somebody unknown: a refresh
+    /// intent, unless there is one of that generation. One transaction.
+    func noteInDoubt(_ grants: [(uid: UID, generation: Int)], at: Timestamp) async throws
+    /// Active grants with such an intent that got no token since `since`, and whose provider is not known to keep its refresh
+    /// tokens; in the order of uids, those after `after`.
+    func grantsInDoubt(since: Timestamp, after: UID?, limit: Int) async throws -> [Grant]
+
     func close() async throws
+}
+
+extension Store {
+    /// Announces nothing.
+    package func put(_ grant: Grant, expectedGeneration: Int?) async throws -> Bool {
+        try await put(grant, expectedGeneration: expectedGeneration, events: [])
+    }
 }
 
 /// What became of a `state`.
@@ -97,8 +245,14 @@ package struct GrantFilter: Sendable {
     package var subjects: [String]?
     /// `active` with `expired` apart: both are stored as active.
     package var state: String?
+    /// Only active ones whose refresh token dies before this time.
+    package var diesBefore: Timestamp?
     package var now: Timestamp
-    package init(connection: UID? = nil, connections: [UID]? = nil, subject: String? = nil, subjects: [String]? = nil, state: String? = nil, now: Timestamp) {
+    package init(
+        connection: UID? = nil, connections: [UID]? = nil, subject: String? = nil, subjects: [String]? = nil, state: String? = nil,
+        diesBefore: Timestamp? = nil, now: Timestamp
+    ) {
+        self.diesBefore = diesBefore
         self.connection = connection
         self.connections = connections
         self.subject = subject

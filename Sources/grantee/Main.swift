@@ -58,7 +58,9 @@ struct GranteeCommand: AsyncParsableCommand {
             CommandGroup(name: "Servers", subcommands: [Serve.self, Demo.self, Provider.self]),
             CommandGroup(
                 name: "Working with a server",
-                subcommands: [Connections.self, Connect.self, Token.self, Grants.self, Presets.self, Keys.self, ActivityCommand.self]),
+                subcommands: [
+                    Connections.self, Connect.self, Token.self, Grants.self, Presets.self, Keys.self, Webhooks.self, ActivityCommand.self, VaultCommand.self,
+                ]),
             CommandGroup(name: "Without a server", subcommands: [Authorize.self]),
         ])
 }

@@ -22,7 +22,8 @@ final class Bench: Sendable {
 
     static let adminKey = "an-admin-key-of-more-than-32-characters"
 
-    init(forbidPasswordGrant: Bool = false, egressAllow: [String] = ["127.0.0.0/8"]) async throws {
+    /// - Parameter patience: how long callers wait for a renewal, in real time.
+    init(forbidPasswordGrant: Bool = false, egressAllow: [String] = ["127.0.0.0/8"], patience: Duration = .seconds(30)) async throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "broker-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         store = try SQLiteStore(path: folder.appending(path: "t.sqlite").path)
@@ -30,10 +31,12 @@ final class Bench: Sendable {
         let time = TestClock()
         self.time = time
         let keyring = try await Keyring(masterKeys: .init(parsing: Keyring.MasterKeys.generate()), store: store)
+        var configuration = Broker.Configuration(publicURL: "http://127.0.0.1:8080", forbidPasswordGrant: forbidPasswordGrant)
+        configuration.patience = patience
         broker = Broker(
             store: store, keyring: keyring, transport: provider, egress: Egress(policy: .init(allowed: egressAllow.compactMap(Egress.CIDR.init))),
-            clock: time.wall, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            configuration: .init(publicURL: "http://127.0.0.1:8080", forbidPasswordGrant: forbidPasswordGrant))
+            clock: time.wall, pause: { time.advance($0) }, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            configuration: configuration)
         try await broker.start(adminKey: Self.adminKey)
         admin = try #require(broker.authenticate(Self.adminKey))
     }
@@ -120,19 +123,40 @@ final class ScriptedProvider: Transport {
         var expiresIn: Int? = 3600
         var rotates = true
         var delay: Duration?
+        /// Requests wait until they are let go.
+        var isHeld = false
         var members = ""
         var revocation: (status: Int, body: String) = (200, "")
+        /// Nothing answers.
+        var isDown = false
+        /// This host does not answer.
+        var darkHost: String?
+        /// Token requests per second, by the clock that the test moves.
+        var limit: Int?
+        var second: Int64 = 0
+        var inSecond = 0
     }
     private let state = Mutex(State())
+    private let clock = Mutex(WallClock.system)
 
     var seen: [Seen] { state.withLock { $0.seen } }
     func requests(_ grantType: String) -> [Seen] { seen.filter { $0.form["grant_type"] == grantType } }
     func script(_ scripts: Script...) { state.withLock { $0.scripts += scripts } }
     func set(expiresIn: Int?) { state.withLock { $0.expiresIn = expiresIn } }
     func set(rotates: Bool) { state.withLock { $0.rotates = rotates } }
+    func hold() { state.withLock { $0.isHeld = true } }
+    func letGo() { state.withLock { $0.isHeld = false } }
     func set(delay: Duration?) { state.withLock { $0.delay = delay } }
     /// Further members of each answer, as `,"name":value` text.
     func set(members: String) { state.withLock { $0.members = members } }
+    func set(darkHost: String) { state.withLock { $0.darkHost = darkHost } }
+    func set(isDown: Bool) { state.withLock { $0.isDown = isDown } }
+    /// Beyond so many token requests in a second it answers 429.
+    func set(limit: Int, by time: TestClock) {
+        state.withLock { $0.limit = limit }
+        clock.withLock { $0 = time.wall }
+    }
+    func accept(refreshTokens: some Sequence<String>) { state.withLock { $0.refreshTokens.formUnion(refreshTokens) } }
     func set(revocation status: Int, _ body: String = "") { state.withLock { $0.revocation = (status, body) } }
 
     func send(_ request: WireRequest) async throws(TransportError) -> WireResponse {
@@ -142,6 +166,17 @@ final class ScriptedProvider: Transport {
         let (script, delay) = state.withLock { state in
             state.seen.append(Seen(path: path, form: form, authorization: request.head.headerFields[.authorization]))
             return (path == "/token" && !state.scripts.isEmpty ? state.scripts.removeFirst() : nil, state.delay)
+        }
+        if state.withLock({ $0.isDown || ($0.darkHost != nil && $0.darkHost == request.head.authority) }) {
+            throw TransportError(.unreachable("connection refused"), mayHaveBeenSent: false)
+        }
+        if path == "/token", isTooFast() {
+            var answer = Self.response(429, #"{"error":"temporarily_unavailable"}"#)
+            answer.head.headerFields[.retryAfter] = "1"
+            return answer
+        }
+        while path == "/token", state.withLock({ $0.isHeld }) {
+            do { try await Task.sleep(for: .milliseconds(2)) } catch { throw TransportError(.cancelled, mayHaveBeenSent: true) }
         }
         if let delay {
             do { try await Task.sleep(for: delay) } catch { throw TransportError(.cancelled, mayHaveBeenSent: true) }
@@ -153,6 +188,16 @@ final class ScriptedProvider: Transport {
             _ = answer(path, form)
             throw TransportError(.timedOut, mayHaveBeenSent: true)
         case nil: return answer(path, form)
+        }
+    }
+
+    private func isTooFast() -> Bool {
+        let second = Int64(clock.withLock { $0 }.now().seconds)
+        return state.withLock { state in
+            guard let limit = state.limit else { return false }
+            if state.second != second { (state.second, state.inSecond) = (second, 0) }
+            state.inSecond += 1
+            return state.inSecond > limit
         }
     }
 

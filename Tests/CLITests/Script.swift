@@ -70,8 +70,11 @@ struct Script {
             .replacing(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/, with: "UID")
             .replacing(/\/connect\/[A-Za-z0-9_-]{43}/, with: "/connect/TICKET")
             .replacing(/cs_[A-Za-z0-9_-]{22}/, with: "SESSION").replacing(/key_[A-Za-z0-9_-]{12}/, with: "KEY_ID")
+            .replacing(/wh_[A-Za-z0-9_-]{12}/, with: "WEBHOOK_ID").replacing(/whsec_[A-Za-z0-9+\/]{43}=/, with: "WEBHOOK_SECRET")
             .replacing(/gk_[A-Za-z0-9_-]{43}/, with: "KEY").replacing(/at_[A-Za-z0-9_-]{32}/, with: "TOKEN")
             .replacing(/rt_[A-Za-z0-9_-]{32}/, with: "REFRESH_TOKEN").replacing(/"expires_in": (35[0-9]{2}|3600)/, with: "\"expires_in\": 3600")
+            .replacing(/: [0-9.]+ (kB|MB), as of/, with: ": SIZE, as of").replacing(/, in [0-9.]+ s\./, with: ", in SECONDS.")
+            .replacing(/"bytes": [0-9]+/, with: "\"bytes\": BYTES")
     }
 }
 

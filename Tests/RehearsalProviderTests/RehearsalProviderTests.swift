@@ -108,12 +108,53 @@ struct RehearsalProviderTests {
         }
     }
 
+    @Test func whatExceedsARateGets429AndIsCounted() async throws {
+        try await RunningProvider.with { provider in
+            try await provider.client(["id": "machine", "rate_limit": 3])
+            let form = [("grant_type", "client_credentials"), ("client_id", "machine"), ("client_secret", "machine-secret")]
+            let pages = try await withThrowingTaskGroup(of: Visitor.Page.self) { group in
+                for _ in 0..<8 { group.addTask { try await Visitor().request(.post, provider.url + "/token", form: form) } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            let refused = pages.filter { $0.status == 429 }
+            // Should they take more than a second, a few more pass.
+            #expect((1...5).contains(refused.count))
+            #expect(refused.allSatisfy { $0.headers[.retryAfter] == "1" && $0.body.contains("temporarily_unavailable") })
+            #expect(pages.count { $0.status == 200 } == 8 - refused.count)
+            let counts = try await provider.requestCounts("machine")
+            #expect(counts == (8, refused.count, 0))
+            #expect(try await provider.tokenRequests("machine").count { $0["rate_limited"]?.bool == true } == refused.count)
+            try await provider.client(["id": "machine", "rate_limit": .null])
+            #expect(try await post(provider.url + "/token", form).status == 200)
+        }
+    }
+
+    /// As at a real provider, whose answer nobody may be there to take: the refresh token is spent all the same.
+    @Test func aSlowAnswerIsWorkedOutThoughItsClientHasGone() async throws {
+        try await RunningProvider.with { provider in
+            let client = [("client_id", "rotating"), ("client_secret", "rotating-secret")]
+            let first = try await provider.tokens("rotating", secret: "rotating-secret")
+            let refreshToken = first["refresh_token"]?.string ?? ""
+            func isActive() async throws -> Bool? { try await post(provider.url + "/introspect", [("token", refreshToken)] + client).json["active"]?.bool }
+            try await provider.client(["id": "rotating", "faults": [["fault": "slow", "value": 1, "times": 1]]])
+            let form = [("grant_type", "refresh_token"), ("refresh_token", refreshToken)] + client
+            let leaving = Task { try await Visitor().request(.post, provider.url + "/token", form: form) }
+            while try await provider.requestCounts("rotating").underWay == 0 { try await Task.sleep(for: .milliseconds(10)) }
+            leaving.cancel()
+            await #expect(throws: (any Error).self) { try await leaving.value }
+            #expect(try await isActive() == true)
+            while try await provider.requestCounts("rotating").underWay > 0 { try await Task.sleep(for: .milliseconds(10)) }
+            #expect(try await isActive() == false)
+        }
+    }
+
     @Test func unknownSettingsAreNamed() async throws {
         try await RunningProvider.with { provider in
             let page = try await Visitor().request(.post, provider.url + "/_rehearsal/clients", form: [("id", "x")])
             #expect(page.status == 400)
             await #expect(throws: RehearsalError.self) { try await provider.client(["id": "x", "nonsense": true]) }
             await #expect(throws: RehearsalError.self) { try await provider.client(["id": "x", "faults": ["nonsense"]]) }
+            await #expect(throws: RehearsalError.self) { try await provider.client(["id": "x", "rate_limit": 0]) }
         }
     }
 }

@@ -580,12 +580,20 @@ import Testing
             expect(try await stage.refresh("app", "user-1").json, "Grant")
             expect(try await stage.revoke("app", "user-1").json, "Revocation")
             expect(try await server.send(.post, "/v1/keys", body: ["name": "k", "role": "agent", "subjects": ["u"]]).json, "NewKey")
+            // Port 9 answers nothing: the delivery stays pending.
+            let webhook = try await server.send(.post, "/v1/webhooks", body: ["url": "http://127.0.0.1:9/", "events": ["*"]])
+            expect(webhook.json, "NewWebhook")
+            expect(try await stage.put("app", "user-3", ["access_token": "a"]).json, "Grant")
+            let deliveries = "/v1/webhooks/\(webhook.string("id"))/deliveries"
+            expect(try await server.send(.post, "/v1/webhooks/\(webhook.string("id"))/replay", body: ["delivery": "1"]).json, "Replayed")
             expect(try await server.send(.post, "/v1/connections/discover", body: ["issuer": .string(stage.provider.url)]).json, "Discovery")
             expect(try await server.send(.get, "/health/ready").json, "Status")
+            expect(try await server.send(.get, "/v1/vault").json, "Vault")
             expect(try await server.send(.get, "/v1/connections/none").json, "Problem")
             for (path, list, item) in [
                 ("/v1/connections", "ConnectionList", "Connection"), ("/v1/grants", "GrantList", "Grant"), ("/v1/presets", "PresetList", "Preset"),
-                ("/v1/keys", "KeyList", "Key"), ("/v1/activity", "ActivityList", "Activity"),
+                ("/v1/keys", "KeyList", "Key"), ("/v1/activity", "ActivityList", "Activity"), ("/v1/webhooks", "WebhookList", "Webhook"),
+                (deliveries, "DeliveryList", "Delivery"),
             ] {
                 let answer = try await server.send(.get, path)
                 expect(answer.json, list)

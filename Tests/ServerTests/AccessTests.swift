@@ -60,7 +60,7 @@ import Testing
         "oauth": ["grant_type": "client_credentials", "token_url": "https://as.example/token", "client_id": "client", "client_secret": "secret"],
     ]
 
-    private func table(session: String, key: String, issuer: String) -> [String: Row] {
+    private func table(session: String, key: String, issuer: String, webhooks: [String]) -> [String: Row] {
         [
             "GET /v1/connections/{id}/token": Row("/v1/connections/app/token?subject=user-1", elsewhere: 403, stranger: 403, use: 200, admin: 200),
             "GET /v1/presets": Row("/v1/presets", elsewhere: 200, stranger: 200, use: 200, admin: 200),
@@ -87,9 +87,22 @@ import Testing
             "POST /v1/connections/{id}/grants/{subject}/refresh": Row(
                 "/v1/connections/machine/grants/-/refresh", elsewhere: 403, stranger: 403, use: 200, admin: 200),
             "GET /v1/activity": Row("/v1/activity", elsewhere: 403, stranger: 403, use: 403, admin: 200),
+            "GET /v1/vault": Row("/v1/vault", elsewhere: 403, stranger: 403, use: 403, admin: 200),
+            "POST /v1/vault/rotate": Row("/v1/vault/rotate", ["data_keys": true], elsewhere: 403, stranger: 403, use: 403, admin: 200),
+            "POST /v1/vault/verify": Row("/v1/vault/verify", elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "GET /v1/keys": Row("/v1/keys", elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "POST /v1/keys": Row("/v1/keys", ["name": "k", "role": "use"], elsewhere: 403, stranger: 403, use: 403, admin: 201),
             "DELETE /v1/keys/{id}": Row("/v1/keys/" + key, elsewhere: 403, stranger: 403, use: 403, admin: 204),
+            "GET /v1/revocations": Row("/v1/revocations", elsewhere: 403, stranger: 403, use: 403, admin: 200),
+            "POST /v1/revocations": Row("/v1/revocations", ["subject": "user-7"], elsewhere: 403, stranger: 403, use: 403, admin: 202),
+            // Past the door, there is none.
+            "GET /v1/revocations/{id}": Row("/v1/revocations/rv_nothing", elsewhere: 403, stranger: 403, use: 403, admin: 404),
+            "GET /v1/webhooks": Row("/v1/webhooks", elsewhere: 403, stranger: 403, use: 403, admin: 200),
+            "POST /v1/webhooks": Row(
+                "/v1/webhooks", ["url": "https://app.example/hook", "events": ["grant.expiring"]], elsewhere: 403, stranger: 403, use: 403, admin: 201),
+            "DELETE /v1/webhooks/{id}": Row("/v1/webhooks/" + webhooks[0], elsewhere: 403, stranger: 403, use: 403, admin: 204),
+            "GET /v1/webhooks/{id}/deliveries": Row("/v1/webhooks/\(webhooks[1])/deliveries", elsewhere: 403, stranger: 403, use: 403, admin: 200),
+            "POST /v1/webhooks/{id}/replay": Row("/v1/webhooks/\(webhooks[1])/replay", [:], elsewhere: 403, stranger: 403, use: 403, admin: 200),
         ]
     }
 
@@ -127,7 +140,12 @@ import Testing
             for subject in ["user-1", "user-9"] { try await stage.put("app", subject, ["access_token": "a"]) }
             let link = try await stage.begin("app", ["subject": "user-1"])
             let doomed = try await server.send(.post, "/v1/keys", body: ["name": "doomed", "role": "use"])
-            let table = table(session: link.session, key: doomed.string("id"), issuer: stage.provider.url)
+            var webhooks: [String] = []
+            for _ in 0..<2 {
+                let made = try await server.send(.post, "/v1/webhooks", body: ["url": "https://app.example/hook", "events": ["grant.expiring"]])
+                webhooks.append(made.string("id"))
+            }
+            let table = table(session: link.session, key: doomed.string("id"), issuer: stage.provider.url, webhooks: webhooks)
             let keys = try await keys(server)
             for route in Routes.all {
                 let name = "\(route.method.rawValue) \(route.pattern)"
@@ -245,7 +263,10 @@ import Testing
             for (method, path, body) in [
                 (HTTPRequest.Method.get, "/v1/connections/two", nil), (.patch, "/v1/connections/two", ["name": "x"]), (.delete, "/v1/connections/two", nil),
                 (.put, "/v1/connections/two/grants/-", ["access_token": "a"]), (.get, "/v1/keys", nil), (.post, "/v1/keys", ["name": "x", "role": "admin"]),
-                (.delete, "/v1/keys/key_x", nil), (.post, "/v1/connections", Self.made),
+                (.delete, "/v1/keys/key_x", nil), (.get, "/v1/vault", nil), (.post, "/v1/vault/rotate", nil), (.post, "/v1/vault/verify", nil),
+                (.post, "/v1/connections", Self.made), (.post, "/v1/revocations", [:]),
+                (.post, "/v1/revocations", ["connection": "two"]), (.post, "/v1/revocations", ["key": "key_x", "connection": "one"]),
+                (.get, "/v1/revocations", nil),
             ] as [(HTTPRequest.Method, String, JSONValue?)] {
                 let answer = try await server.send(method, path, body: body, key: key)
                 #expect(answer.isProblem("forbidden", 403), "\(method) \(path): \(answer.text)")

@@ -93,6 +93,9 @@ import Testing
         Field("/access_token", .text), Field("/refresh_token", .text), Field("/expires_in", .integer), Field("/scope", .scopes),
     ]
     static let discovery: [Field] = [Field("/issuer", .url, required: true)]
+    static let revocation: [Field] = [Field("/connection", .text), Field("/subject", .text), Field("/key", .text)]
+    static let webhook: [Field] = [Field("/url", .url, required: true), Field("/events", .texts, required: true)]
+    static let replay: [Field] = [Field("/since", .time), Field("/delivery", .text)]
 
     /// One body that is taken, the request it belongs to, and its fields.
     struct Body: Sendable, CustomTestStringConvertible {
@@ -118,6 +121,12 @@ import Testing
         Body(method: .post, path: "/v1/keys", base: ["name": "New", "role": "use"], fields: key, schema: "KeyInput"),
         Body(method: .put, path: "/v1/connections/app/grants/user-1", base: ["access_token": "a"], fields: grant, schema: "ImportedTokens"),
         Body(method: .post, path: "/v1/connections/discover", base: ["issuer": "https://as.example"], fields: discovery),
+        Body(
+            method: .post, path: "/v1/webhooks", base: ["url": "https://app.example/hook", "events": ["*"]], fields: webhook, schema: "WebhookInput"),
+        // What is wrong with a body is said before the webhook is looked for.
+        Body(method: .post, path: "/v1/webhooks/wh_none/replay", base: [:], fields: replay, schema: "ReplayInput"),
+        Body(method: .post, path: "/v1/revocations", base: ["subject": "nobody"], fields: revocation, schema: "RevocationInput"),
+        Body(method: .post, path: "/v1/vault/rotate", base: [:], fields: [Field("/data_keys", .flag)], schema: "RotateOptions"),
     ]
 
     /// A server with one connection, one grant and one open session, and what its lists say.
@@ -143,7 +152,7 @@ import Testing
 
         private func lists() async throws -> [String] {
             var texts: [String] = []
-            for path in ["/v1/connections", "/v1/keys", "/v1/grants"] { texts.append(try await server.send(.get, path).text) }
+            for path in ["/v1/connections", "/v1/keys", "/v1/grants", "/v1/webhooks"] { texts.append(try await server.send(.get, path).text) }
             return texts
         }
 
@@ -205,13 +214,14 @@ import Testing
         }
     }
 
-    @Test("Every text at once, each too long: each is named", arguments: bodies)
+    @Test("Every text at once, each too long: each is named", arguments: bodies.filter { $0.fields.contains { $0.kind.tooLong(1) != nil } })
     func tooLong(body: Body) async throws {
         try await Site.with { site in
             var document = body.base
             // In a patch these are judged before all others.
             let first = body.isPatch ? ["/id", "/oauth/client_secret", "/oauth/password"] : []
             let long = body.fields.filter { $0.kind.tooLong(1) != nil && !first.contains($0.pointer) }
+            guard !long.isEmpty else { return }
             for field in long { document = Self.document(document, field.path[...], field.kind.tooLong(900_000 / max(long.count, 13))) }
             let answer = try await site.send(body, .object(document))
             #expect(answer.isProblem("invalid_request", 400))
@@ -296,7 +306,11 @@ import Testing
         (2, "/password", #""p""#), (2, "/scopes", #"["a b"]"#), (4, "/name", "null"), (4, "/role", #""root""#), (4, "/connections", #"["nowhere"]"#),
         (4, "/subjects", #"["-"]"#), (4, "/subjects", #"["a b"]"#), (4, "/requests_per_minute", "0"), (4, "/expires_at", #""2001-01-01T00:00:00Z""#),
         (4, "/expires_at", #""2027-01-31T25:00:00Z""#), (5, "/access_token", #""a b""#), (5, "/access_token", #""ä""#),
-        (5, "/refresh_token", #""a\"b c""#), (5, "/access_token", "null"), (5, "/expires_in", "315360001"),
+        (9, "/connection", "null"), (9, "/subject", "null"), (9, "/key", "null"), (9, "/subject", #""a b""#), (9, "/subject", #""ä""#),
+        (5, "/refresh_token", #""a\"b c""#), (5, "/access_token", "null"), (5, "/expires_in", "315360001"), (7, "/events", "[]"),
+        (7, "/events", #"["grant.created","grant.lost"]"#), (7, "/events", #"["GRANT.CREATED"]"#), (7, "/url", #""app.example/hook""#),
+        (8, "/since", #""yesterday""#), (8, "/delivery", #""0""#), (8, "/delivery", #""1.5""#), (8, "/delivery", #""-1""#),
+        (8, "/delivery", #""9999999999999999999""#),
     ]
 
     @Test func valuesOfTheRightTypeThatMakeNoSense() async throws {
@@ -333,10 +347,10 @@ import Testing
         "https://[64:ff9b::a00:1]/", "https://[2002:a00:1::]/", "https://[ff02::1]/", "http://8.8.8.8/",
     ]
 
-    @Test("Hostile URLs", arguments: connection.filter { $0.kind == .url }.map(\.pointer) + ["/issuer"])
+    @Test("Hostile URLs", arguments: connection.filter { $0.kind == .url }.map(\.pointer) + ["/issuer", "/url"])
     func hostileURLs(pointer: String) async throws {
         let field = Field(pointer, .url)
-        let body = Self.bodies[pointer == "/issuer" ? 6 : 0]
+        let body = Self.bodies[["/issuer": 6, "/url": 7][pointer] ?? 0]
         try await Site.with { site in
             for url in Self.malformedURLs {
                 let answer = try await site.send(body, .object(Self.document(body.base, field.path[...], .string(url))))
@@ -371,8 +385,8 @@ import Testing
     func noObject(body: Body) async throws {
         try await Site.with { site in
             for bytes in Self.noObjects {
-                // Connecting takes an empty body for an empty object.
-                if bytes.isEmpty, body.path.hasSuffix("/connect") { continue }
+                // Connecting, replaying and rotating take an empty body for an empty object.
+                if bytes.isEmpty, ["/connect", "/replay", "/rotate"].contains(where: body.path.hasSuffix) { continue }
                 let answer = try await site.send(body, nil, raw: bytes)
                 #expect(answer.isProblem("invalid_request", 400), "\(String(decoding: bytes.prefix(60), as: UTF8.self)): \(answer.text)")
                 #expect(!answer.pointers.isEmpty)
@@ -442,6 +456,9 @@ import Testing
         ("/v1/presets", "name=x", "/query/name"), ("/v1/presets/google", "x=1", "/query/x"), ("/v1/grants", "state=unheard", "/query/state"),
         ("/v1/grants", "after=no-cursor", "/query/after"), ("/v1/connections/app/grants", "connection=app", "/query/connection"),
         ("/v1/activity", "after=no-cursor", "/query/after"), ("/v1/activity", "action=x", "/query/action"),
+        ("/v1/webhooks", "after=no-cursor", "/query/after"), ("/v1/webhooks", "url=x", "/query/url"),
+        ("/v1/webhooks/wh_none/deliveries", "state=unheard", "/query/state"), ("/v1/webhooks/wh_none/deliveries", "after=0", "/query/after"),
+        ("/v1/webhooks/wh_none/deliveries", "after=1.5", "/query/after"), ("/v1/webhooks/wh_none/deliveries", "limit=0", "/query/limit"),
         ("/v1/keys", "after=no-cursor", "/query/after"), ("/v1/keys", "role=use", "/query/role"),
         ("/v1/connections/app/token", "subject=", "/query/subject"), ("/v1/connections/app/token", "min_ttl=-1", "/query/min_ttl"),
         ("/v1/connections/app/token", "min_ttl=abc", "/query/min_ttl"), ("/v1/connections/app/token", "force_refresh=yes", "/query/force_refresh"),

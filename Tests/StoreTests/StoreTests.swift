@@ -27,7 +27,7 @@ import Vault
         }
         #expect(wins == 1)
         #expect(try await store.connection(id: "a")?.revision == 2)
-        try await store.setHealth(.init(state: .misconfigured, reason: "invalid_client", since: now), connection: connection.uid)
+        try await store.setHealth(.init(state: .misconfigured, reason: "invalid_client", since: now), connection: connection.uid, events: [])
         #expect(try await store.connection(id: "a")?.health.reason == "invalid_client")
         #expect(try await store.connection(id: "a")?.revision == 2)
     }
@@ -51,8 +51,8 @@ import Vault
         #expect(stored.tokenGeneration == 2)
         #expect(stored.captured == ["callback.shop": "x"])
         #expect(stored.scope == ["a"])
-        #expect(try await store.setState(.revoked, reason: nil, at: now, grant: grant.uid, expectedGeneration: 1) == false)
-        #expect(try await store.setState(.revoked, reason: "x", at: now, grant: grant.uid, expectedGeneration: 2))
+        #expect(try await store.setState(.revoked, reason: nil, at: now, grant: grant.uid, expectedGeneration: 1, events: []) == false)
+        #expect(try await store.setState(.revoked, reason: "x", at: now, grant: grant.uid, expectedGeneration: 2, events: []))
         #expect(try await store.grant(uid: grant.uid)?.tokenGeneration == 2)
     }
 
@@ -92,7 +92,7 @@ import Vault
         _ = try await store.put(makeGrant(a, subject: "u2", expiresAt: now), expectedGeneration: nil)
         let revoked = makeGrant(b, subject: "u1")
         _ = try await store.put(revoked, expectedGeneration: nil)
-        _ = try await store.setState(.revoked, reason: nil, at: now, grant: revoked.uid, expectedGeneration: 1)
+        _ = try await store.setState(.revoked, reason: nil, at: now, grant: revoked.uid, expectedGeneration: 1, events: [])
         func count(_ change: (inout GrantFilter) -> Void) async throws -> Int {
             var filter = GrantFilter(now: now)
             change(&filter)

@@ -14,6 +14,7 @@ package final class Program: Sendable {
     private let output: Collector
     private let errors: Collector
     private let ended: AsyncStream<Int32>
+    private let isOver = Mutex(false)
 
     /// One start at a time: a pipe that another start's child inherits would never end.
     private static let starting = Mutex(())
@@ -29,9 +30,10 @@ package final class Program: Sendable {
         errors = Collector(errorsRead)
         let (ended, continuation) = AsyncStream<Int32>.makeStream()
         self.ended = ended
-        Thread.detachNewThread { [child] in
+        Thread.detachNewThread { [self] in
             var status: Int32 = 0
             while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+            isOver.withLock { $0 = true }
             continuation.yield(status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F))
             continuation.finish()
         }
@@ -87,7 +89,8 @@ package final class Program: Sendable {
         return nil
     }
 
-    package func signal(_ number: Int32) { kill(pid, number) }
+    /// Nothing once it has ended: its number may be another's by then.
+    package func signal(_ number: Int32) { isOver.withLock { if !$0 { kill(pid, number) } } }
 
     /// Reads a descriptor to its end on a thread of its own.
     private final class Collector: Sendable {

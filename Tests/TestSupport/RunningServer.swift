@@ -87,13 +87,23 @@ package struct RunningServer: Sendable {
         _ method: HTTPRequest.Method, _ path: String, body: JSONValue? = nil, raw: [UInt8]? = nil, type: String? = "application/json",
         key: Key = .admin, headers: HTTPFields = [:]
     ) async throws -> Answer {
-        var request = HTTPClientRequest(url: url + path)
+        let keyText: String? =
+            switch key {
+            case .admin: adminKey
+            case .other(let text): text
+            case .none: nil
+            }
+        return try await Self.send(method, to: url + path, body: body, raw: raw, type: type, key: keyText, headers: headers)
+    }
+
+    /// To any server, in whatever process it runs.
+    package static func send(
+        _ method: HTTPRequest.Method, to url: String, body: JSONValue? = nil, raw: [UInt8]? = nil, type: String? = "application/json",
+        key: String?, headers: HTTPFields = [:]
+    ) async throws -> Answer {
+        var request = HTTPClientRequest(url: url)
         request.method = .init(rawValue: method.rawValue)
-        switch key {
-        case .admin: request.headers.add(name: "Authorization", value: "Bearer \(adminKey)")
-        case .other(let text): request.headers.add(name: "Authorization", value: "Bearer \(text)")
-        case .none: break
-        }
+        if let key { request.headers.add(name: "Authorization", value: "Bearer \(key)") }
         for field in headers { request.headers.replaceOrAdd(name: field.name.rawName, value: field.value) }
         if let bytes = raw ?? body?.serialized() {
             if let type { request.headers.add(name: "Content-Type", value: type) }
@@ -158,6 +168,41 @@ package struct RunningProvider: Sendable {
         return (log["items"]?.array ?? []).filter {
             $0["path"]?.string == "/token" && $0["client"]?.string == client && (grantType == nil || $0["grant_type"]?.string == grantType)
         }
+    }
+
+    /// A client's token requests: all, those that were too many, and those that nothing is decided for yet.
+    package func requestCounts(_ client: String) async throws -> (all: Int, rateLimited: Int, underWay: Int) {
+        let counts = try await control("/_rehearsal/clients/" + client, nil)["token_requests"]
+        guard let all = counts?["count"]?.integer, let rateLimited = counts?["rate_limited"]?.integer, let underWay = counts?["under_way"]?.integer else {
+            throw RehearsalError("there is no client \(client)")
+        }
+        return (all, rateLimited, underWay)
+    }
+
+    /// Tokens of the user alice, as the API imports them.
+    package func tokens(_ client: String, secret: String, expiresIn: Int? = nil) async throws -> JSONValue {
+        let form = [
+            ("grant_type", "password"), ("username", "alice"), ("password", "password"), ("scope", "read"), ("client_id", client), ("client_secret", secret),
+        ]
+        var request = HTTPClientRequest(url: url + "/token")
+        request.method = .POST
+        request.body = .bytes(Array(Form.serialize(form).utf8))
+        let response = try await Self.client.execute(request, timeout: .seconds(30))
+        let answer = try JSONValue(parsing: try await response.body.collect(upTo: 1 << 20).readableBytesView)
+        guard let access = answer["access_token"], let refresh = answer["refresh_token"], let lifetime = answer["expires_in"] else {
+            throw RehearsalError("no tokens were given: \(answer["error"]?.string ?? "")")
+        }
+        return [
+            "access_token": access, "refresh_token": refresh, "expires_in": expiresIn.map { .number(JSONNumber($0)) } ?? lifetime, "scope": ["read"],
+        ]
+    }
+
+    /// Whom its API takes the token of an answer for; `nil` when it does not take it.
+    package func user(of answer: RunningServer.Answer) async throws -> String? {
+        var request = HTTPClientRequest(url: url + "/api/me")
+        request.headers.add(name: "Authorization", value: "Bearer \(answer["access_token"]?.string ?? "")")
+        let response = try await Self.client.execute(request, timeout: .seconds(30))
+        return try JSONValue(parsing: try await response.body.collect(upTo: 1 << 20).readableBytesView)["sub"]?.string
     }
 
     private func control(_ path: String, _ body: JSONValue?) async throws -> JSONValue {

@@ -74,7 +74,7 @@ extension WireResponse {
     }
 
     /// `Retry-After` in seconds: a number, or a date counted from the answer's own `Date`, else from `now`. At most a day.
-    func retryAfter(now: Int) -> Int? {
+    package func retryAfter(now: Int) -> Int? {
         guard let text = head.headerFields[.retryAfter]?.drop(while: { $0 == " " }) else { return nil }
         if !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) { return min(Int(text) ?? 86_400, 86_400) }
         guard let until = HTTPDate.seconds(String(text)) else { return nil }

@@ -17,7 +17,7 @@ enum ActivityAPI {
         return [
             "id": .string(entry.uid.text), "at": .string(entry.at.rfc3339), "action": .string(entry.action), "connection": text(entry.connection),
             "subject": text(entry.subject), "key": text(entry.key), "result": .string(entry.result), "count": .number(JSONNumber(entry.count)),
-            "detail": text(entry.detail),
+            "detail": text(entry.detail), "request_id": text(entry.requestID),
         ]
     }
 }

@@ -14,18 +14,18 @@ enum GrantsAPI {
             "state_reason": text(grant.stateReason), "scope": texts(grant.scope), "missing_scope": texts(view.missingScope),
             "expires_at": text(grant.expiresAt?.rfc3339), "has_refresh_token": .bool(grant.refreshToken != nil), "account": text(grant.account),
             "generation": .number(JSONNumber(grant.tokenGeneration)), "state_since": .string(grant.stateSince.rfc3339),
-            "refresh_expires_at": text(grant.refreshExpiresAt?.rfc3339), "next_refresh_at": text(grant.nextRefreshAt?.rfc3339),
+            "refresh_expires_at": text(grant.diesAt?.rfc3339), "next_refresh_at": text(grant.nextRefreshAt?.rfc3339),
             "created_at": .string(grant.createdAt.rfc3339), "refreshed_at": text(grant.refreshedAt?.rfc3339), "last_used_at": text(grant.lastUsedAt?.rfc3339),
         ]
     }
 
     static func list(_ inbound: Inbound) async throws -> Outbound {
-        let query = try inbound.query(["subject", "state", "connection", "limit", "after"])
+        let query = try inbound.query(["subject", "state", "connection", "expiring_within", "limit", "after"])
         return try await list(inbound, query, connectionID: try query.text("connection"))
     }
 
     static func listOfConnection(_ inbound: Inbound) async throws -> Outbound {
-        try await list(inbound, try inbound.query(["subject", "state", "limit", "after"]), connectionID: try inbound.path("id"))
+        try await list(inbound, try inbound.query(["subject", "state", "expiring_within", "limit", "after"]), connectionID: try inbound.path("id"))
     }
 
     private static func list(_ inbound: Inbound, _ query: QueryReader, connectionID: String?) async throws -> Outbound {
@@ -33,7 +33,7 @@ enum GrantsAPI {
         let subject = try query.text("subject")
         let views = try await inbound.broker.grants(
             connectionID: connectionID, subject: subject == "-" ? "" : subject, state: try query.choice("state", states),
-            after: try query.uidCursor(), limit: limit, for: try inbound.caller)
+            diesWithin: try query.integer("expiring_within", in: 0...315_360_000), after: try query.uidCursor(), limit: limit, for: try inbound.caller)
         return .list(views.map(json), next: views.count == limit ? views.last?.grant.uid.text : nil)
     }
 

@@ -5,12 +5,15 @@ import OAuth
 import Vault
 
 enum TokenAPI {
+    /// From memory, if it can be. No await.
+    static func cached(_ inbound: Inbound) throws -> Outbound? {
+        try inbound.broker.cachedToken(connectionID: inbound.path("id"), query: query(inbound), for: inbound.caller)
+            .map { .json(buffer: body($0, now: inbound.broker.now)) }
+    }
+
     static func get(_ inbound: Inbound) async throws -> Outbound {
-        let id = try inbound.path("id")
-        let query = try query(inbound)
-        let caller = try inbound.caller
-        if let hit = inbound.broker.cachedToken(connectionID: id, query: query, for: caller) { return .json(buffer: body(hit, now: inbound.broker.now)) }
-        return .json(buffer: body(try await inbound.broker.token(connectionID: id, query: query, for: caller), now: inbound.broker.now))
+        let token = try await inbound.broker.token(connectionID: inbound.path("id"), query: query(inbound), for: inbound.caller)
+        return .json(buffer: body(token, now: inbound.broker.now))
     }
 
     private static let parameters: Set<String> = ["subject", "min_ttl", "force_refresh", "after_generation"]

@@ -44,7 +44,7 @@ final class Faces: HTTPResponder {
         // NIO takes the first Host for the authority; a second one is left among the fields.
         guard request.head.authority?.isEmpty == false, request.headers[.host] == nil, let target = request.head.path, target.utf8.first == UInt8(ascii: "/")
         else {
-            return Problem(.invalidRequest, "the request needs one Host and a path").outbound.response
+            return Problem(.invalidRequest, "the request needs one Host and a path").outbound.identified().response
         }
         let path = target[..<(target.utf8.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex)]
         switch routes.match(request.method, path) {
@@ -56,37 +56,67 @@ final class Faces: HTTPResponder {
         case .otherMethods(let methods):
             var outbound = Problem(.methodNotAllowed, "this path takes \(methods.map(\.rawValue).joined(separator: ", "))").outbound
             outbound.fields[.allow] = methods.map(\.rawValue).joined(separator: ", ")
-            return outbound.response
+            return outbound.identified().response
         case .none:
-            return Problem(.notFound, "there is nothing at this path", fix: "GET /openapi.json lists what there is").outbound.response
+            return Problem(.notFound, "there is nothing at this path", fix: "GET /openapi.json lists what there is").outbound.identified().response
         }
     }
 
     private func answer(_ request: Request, _ context: ClientContext, _ route: RouteTable.Route, _ parameters: PathParameters) async -> Outbound {
+        var caller: Caller?
+        let inbound: Inbound
         do {
-            var caller: Caller?
             switch route.access {
             case .anyone: break
-            case .key: caller = try admit(request)
-            case .browser: if let elsewhere = try misdirected(request) { return elsewhere }
+            case .key:
+                let known = try authenticate(request)
+                caller = known
+                try limit(known)
+            case .browser: if let elsewhere = try misdirected(request) { return elsewhere.identified() }
             }
-            return try await route.handler(Inbound(request: request, parameters: parameters, faces: self, knownCaller: caller))
-        } catch let problem as Problem {
+            inbound = Inbound(request: request, parameters: parameters, faces: self, knownCaller: caller)
+            if let outbound = try route.shortcut?(inbound) { return outbound }
+        } catch {
+            return failed(error, request, context, route, caller: caller, id: RequestID.make())
+        }
+        let scope = RequestID.Scope(id: RequestID.make(), key: caller?.key.id)
+        return await RequestID.$scope.withValue(scope) {
+            do {
+                return try await route.handler(inbound).identified(scope.id)
+            } catch {
+                return failed(error, request, context, route, caller: caller, id: scope.id)
+            }
+        }
+    }
+
+    /// What is thrown, as an answer; what concerns the operator, in the log under the answer's own `Request-Id`.
+    private func failed(
+        _ error: any Error, _ request: Request, _ context: ClientContext, _ route: RouteTable.Route, caller: Caller?, id: String
+    ) -> Outbound {
+        let problem: Problem
+        if let known = error as? Problem {
+            problem = known
             if [.unauthenticated, .forbidden, .rateLimited].contains(problem.code) {
                 let client = context.client(of: request, behind: trustedProxies)
-                logger.notice("refused", metadata: ["code": "\(problem.code.rawValue)", "route": "\(route.pattern)", "client": "\(client)"])
+                logger.notice(
+                    "refused", metadata: ["code": "\(problem.code.rawValue)", "route": "\(route.pattern)", "client": "\(client)", "request_id": "\(id)"])
+                broker.noteRefusal(problem.code, route: route.pattern, key: caller?.key.id)
             }
-            return route.access == .browser ? pages.problem(problem) : problem.outbound
-        } catch {
-            let reference = Entropy.system.token(bytes: 9)
-            logger.error("internal error", metadata: ["reference": "\(reference)", "route": "\(route.pattern)", "error": "\(type(of: error))"])
-            let problem = Problem(.internal, "something went wrong here; the log has the details under \(reference)")
-            return route.access == .browser ? pages.problem(problem) : problem.outbound
+        } else {
+            logger.error("internal error", metadata: ["request_id": "\(id)", "route": "\(route.pattern)", "error": "\(type(of: error))"])
+            problem = Problem(.internal, "something went wrong here; the log has the details under \(id)")
         }
+        return (route.access == .browser ? pages.problem(problem) : problem.outbound).identified(id)
     }
 
     /// The key's caller, within its rate.
     func admit(_ request: Request) throws(Problem) -> Caller {
+        let caller = try authenticate(request)
+        try limit(caller)
+        return caller
+    }
+
+    private func authenticate(_ request: Request) throws(Problem) -> Caller {
         // No page of another site may use a key that a browser holds. SEC-94.
         if request.headers[.secFetchSite] == "cross-site" {
             throw Problem(.forbidden, "requests from pages of other sites are refused", fix: "call the API from a server")
@@ -97,10 +127,12 @@ final class Faces: HTTPResponder {
         guard let key = Self.bearer(field), let caller = broker.authenticate(key) else {
             throw Problem(.unauthenticated, "the API key is not known, or has expired", fix: "send Authorization: Bearer API_KEY with a valid key")
         }
-        if let limit = caller.key.requestsPerMinute, let wait = limiter.wait(caller.key.id, limit: limit) {
-            throw Problem(.rateLimited, "the key allows \(limit) requests per minute", fix: "wait, or use a key with a higher limit", retryAfter: wait)
-        }
         return caller
+    }
+
+    private func limit(_ caller: Caller) throws(Problem) {
+        guard let limit = caller.key.requestsPerMinute, let wait = limiter.wait(caller.key.id, limit: limit) else { return }
+        throw Problem(.rateLimited, "the key allows \(limit) requests per minute", fix: "wait, or use a key with a higher limit", retryAfter: wait)
     }
 
     /// What follows the scheme, whose name has no case. RFC 9110 §11.1.

@@ -9,6 +9,8 @@ struct Outbound: Sendable {
     var status: HTTPResponse.Status
     var fields: HTTPFields
     var body: ByteBuffer
+    /// Sent instead of ``body``, piece by piece as it is made.
+    var stream: (@Sendable (inout any ResponseBodyWriter) async throws -> Void)?
 
     init(_ status: HTTPResponse.Status = .ok, fields: HTTPFields = [:], body: ByteBuffer = ByteBuffer()) {
         self.status = status
@@ -39,6 +41,16 @@ struct Outbound: Sendable {
         json(["items": .array(items), "next": next.map(JSONValue.string) ?? .null])
     }
 
+    /// `application/jsonl`: one JSON value on each line, sent when its event comes. The work itself waits for no reader.
+    static func lines<Event: Sendable>(_ events: AsyncStream<Event>, _ json: @escaping @Sendable (Event) -> JSONValue) -> Outbound {
+        var outbound = Outbound(fields: [.contentType: "application/jsonl", .cacheControl: "no-store"])
+        outbound.stream = { writer in
+            for await event in events { try await writer.write(ByteBuffer(bytes: json(event).serialized() + [0x0A])) }
+            try await writer.finish(nil)
+        }
+        return outbound
+    }
+
     static func redirect(_ location: String, fields: HTTPFields = [:]) -> Outbound {
         var outbound = Outbound(.seeOther, fields: fields)
         outbound.fields[.location] = location
@@ -47,7 +59,17 @@ struct Outbound: Sendable {
         return outbound
     }
 
-    var response: Response { Response(status: status, headers: fields, body: ResponseBody(byteBuffer: body)) }
+    /// With the `Request-Id` that log and activity name the request by.
+    func identified(_ id: String = RequestID.make()) -> Outbound {
+        var outbound = self
+        outbound.fields[.requestID] = id
+        return outbound
+    }
+
+    var response: Response {
+        if let stream { return Response(status: status, headers: fields, body: ResponseBody(stream)) }
+        return Response(status: status, headers: fields, body: ResponseBody(byteBuffer: body))
+    }
 }
 
 extension HTTPField.Name {
@@ -56,6 +78,7 @@ extension HTTPField.Name {
     static let crossOriginOpenerPolicy = HTTPField.Name("Cross-Origin-Opener-Policy")!
     static let crossOriginResourcePolicy = HTTPField.Name("Cross-Origin-Resource-Policy")!
     static let host = HTTPField.Name("Host")!
+    static let requestID = HTTPField.Name("Request-Id")!
     static let secFetchSite = HTTPField.Name("Sec-Fetch-Site")!
 }
 

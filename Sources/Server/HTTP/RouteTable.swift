@@ -9,17 +9,23 @@ struct RouteTable: Sendable {
         let pattern: String
         let access: Access
         let handler: @Sendable (Inbound) async throws -> Outbound
+        /// Answers at once, or leaves it to the handler: what is asked most waits for nothing and gets no id.
+        let shortcut: (@Sendable (Inbound) throws -> Outbound?)?
         let meter: RouteMeter
         /// What is written out, before, between and behind the placeholders.
         private let literals: [[UInt8]]
         /// The placeholders' names, in order; two at most.
         private let names: [String]
 
-        init(_ method: HTTPRequest.Method, _ pattern: String, _ access: Access, _ handler: @escaping @Sendable (Inbound) async throws -> Outbound) {
+        init(
+            _ method: HTTPRequest.Method, _ pattern: String, _ access: Access, _ handler: @escaping @Sendable (Inbound) async throws -> Outbound,
+            shortcut: (@Sendable (Inbound) throws -> Outbound?)? = nil
+        ) {
             self.method = method
             self.pattern = pattern
             self.access = access
             self.handler = handler
+            self.shortcut = shortcut
             meter = RouteMeter(route: pattern)
             let parts = pattern.split(separator: "{", omittingEmptySubsequences: false).map { $0.split(separator: "}", omittingEmptySubsequences: false) }
             literals = parts.enumerated().map { index, part in Array((index == 0 ? part[0] : part[1]).utf8) }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import HTTPTypes
 import OAuth
 
@@ -12,12 +13,27 @@ struct Grants: AsyncParsableCommand {
         @Option(help: ArgumentHelp("Only of this connection.", valueName: "id")) var connection: String?
         @Option(help: "Only of this subject; - = shared grants.") var subject: String?
         @Option(help: "active, expired, reauthorization_required or revoked.") var state: String?
+        @Flag(help: "What will die: grants whose refresh token has a known end or a limit of inactivity, and client secrets with a noted end.")
+        var expiring = false
+        @Option(help: ArgumentHelp("With --expiring: within so many days.", valueName: "days")) var within = 14
         @Option(help: "At most so many.") var limit: Int?
         @OptionGroup var server: ServerOptions
 
+        func validate() throws {
+            guard (0...3650).contains(within) else { throw ValidationError("--within must be 0 to 3650 days") }
+        }
+
         func run() async throws {
-            let items = try await server.client().list(
-                "/v1/grants", query: [("connection", connection), ("subject", subject), ("state", state)], limit: limit)
+            let client = try server.client()
+            let items = try await client.list(
+                "/v1/grants",
+                query: [
+                    ("connection", connection), ("subject", subject), ("state", state), ("expiring_within", expiring ? String(within * 86_400) : nil),
+                ], limit: limit)
+            guard !expiring else {
+                let connections = try await client.list("/v1/connections")
+                return showExpiring(items, connections: connections.filter { connection == nil || $0["id"]?.string == connection })
+            }
             server.show(["items": .array(items)]) {
                 var table = Table("CONNECTION", "SUBJECT", "STATE", "EXPIRES", "SCOPE")
                 for item in items {
@@ -27,6 +43,31 @@ struct Grants: AsyncParsableCommand {
                         item["scope"]?.shown ?? "")
                 }
                 table.print(nothing: "There are no grants. `grantee connect ID` makes one.")
+            }
+        }
+
+        private func showExpiring(_ items: [JSONValue], connections: [JSONValue]) {
+            let limit = Date().addingTimeInterval(Double(within) * 86_400)
+            let secrets = connections.compactMap { connection -> (id: String, end: String)? in
+                guard let id = connection["id"]?.string, let end = connection["oauth"]?["client_secret_expires_at"]?.string,
+                    let date = try? Date(end, strategy: .iso8601), date <= limit
+                else { return nil }
+                return (id, end)
+            }
+            let secretsShown = secrets.map { JSONValue.object(["connection": .string($0.id), "client_secret_expires_at": .string($0.end)]) }
+            server.show(["items": .array(items), "client_secrets": .array(secretsShown)]) {
+                var table = Table("WHAT DIES", "CONNECTION", "SUBJECT", "WHEN", "WHAT TO DO")
+                for secret in secrets {
+                    table.add("client secret", secret.id, "", secret.end, "make a new one at the provider, then `grantee connections edit \(secret.id)`")
+                }
+                for item in items.sorted(by: { $0["refresh_expires_at"]?.shown ?? "" < $1["refresh_expires_at"]?.shown ?? "" }) {
+                    let id = item["connection"]?.shown ?? ""
+                    let whose = item["subject"]?.string.map { " --subject \($0)" } ?? ""
+                    table.add(
+                        "refresh token", id, item["subject"]?.string ?? "(shared)", item["refresh_expires_at"]?.shown ?? "",
+                        "`grantee grants refresh \(id)\(whose)`, or connect again")
+                }
+                table.print(nothing: "Nothing is known to die within \(within) days.")
             }
         }
     }
@@ -61,17 +102,42 @@ struct Grants: AsyncParsableCommand {
     }
 
     struct Revoke: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Revoke a grant, here at once and at the provider where it can.")
-        @OptionGroup var target: Target
+        static let configuration = CommandConfiguration(
+            abstract: "Revoke a grant, or many: here at once, and at the provider where it can.",
+            discussion: """
+                With --all, every grant is revoked, or those that fit all of --connection, --subject and --key. Nothing of them is given out \
+                any more; the providers are then asked one by one.
+                """)
+
+        @Argument(help: "The connection's id.") var connection: String?
+        @Option(help: "Whose grant; left out: the shared one. With --all: grants of this subject; - = shared ones.") var subject: String?
+        @Flag(help: "Revoke many grants.") var all = false
+        @Option(name: .customLong("connection"), help: ArgumentHelp("With --all: grants of this connection.", valueName: "id")) var ofConnection: String?
+        @Option(help: ArgumentHelp("With --all: remove this API key, and revoke the grants that it was given tokens of.", valueName: "key-id")) var key: String?
         @Flag(name: [.short, .long], help: "Do not ask.") var yes = false
         @OptionGroup var server: ServerOptions
 
-        func run() async throws {
-            let whose = target.subject.map { "of \($0)" } ?? "that is shared"
-            guard yes || Terminal.confirms("Revoke the grant \(whose) at \(target.connection)?") else {
-                throw Failure("nothing was revoked", hint: "say yes, or give --yes")
+        func validate() throws {
+            if all {
+                guard connection == nil else { throw ValidationError("With --all, the connection is named by --connection.") }
+            } else {
+                guard connection != nil else { throw ValidationError("Missing expected argument '<connection>'") }
+                guard ofConnection == nil, key == nil else { throw ValidationError("--connection and --key go with --all.") }
             }
-            let answer = try await server.client().send(.delete, target.path)
+        }
+
+        func run() async throws {
+            if let connection { try await revokeOne(of: connection) } else { try await revokeMany() }
+        }
+
+        private func requireYes(_ question: String) throws {
+            guard yes || Terminal.confirms(question) else { throw Failure("nothing was revoked", hint: "say yes, or give --yes") }
+        }
+
+        private func revokeOne(of connection: String) async throws {
+            let whose = subject.map { "of \($0)" } ?? "that is shared"
+            try requireYes("Revoke the grant \(whose) at \(connection)?")
+            let answer = try await server.client().send(.delete, APIClient.path("connections", connection, "grants", subject ?? "-"))
             server.show(answer) {
                 switch answer["provider"]?.string {
                 case "revoked": Terminal.write("Revoked, at the provider too.")
@@ -80,6 +146,15 @@ struct Grants: AsyncParsableCommand {
                 default: Terminal.write("Revoked here; the provider refused to revoke it: its tokens live until they expire.")
                 }
             }
+        }
+
+        private func revokeMany() async throws {
+            let many = ManyGrants(connection: ofConnection, subject: subject, key: key)
+            try requireYes(many.question)
+            let client = try server.client()
+            let revocation = try await many.revoke(client)
+            server.show(revocation) { ManyGrants.print(revocation) }
+            if let failure = ManyGrants.failure(of: revocation) { throw failure }
         }
     }
 

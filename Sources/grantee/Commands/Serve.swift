@@ -83,6 +83,17 @@ enum Setting {
         return number
     }
 
+    static func days(_ flag: Int?, _ name: String, _ variable: String) throws -> Int? {
+        let number =
+            try flag
+            ?? value(nil, variable).map { text in
+                guard let number = Int(text) else { throw Failure("\(variable) must be a number of days, 1 to 36500", exitCode: Failure.usage) }
+                return number
+            }
+        if let number, !(1...36_500).contains(number) { throw Failure("\(name) must be 1 to 36500", exitCode: Failure.usage) }
+        return number
+    }
+
     static func networks(_ flag: String?, _ name: String, _ variable: String) throws -> [Egress.CIDR] {
         guard let text = value(flag, variable) else { return [] }
         return try text.split(separator: ",").map { part in
@@ -128,6 +139,8 @@ struct ServeSettings: ParsableArguments {
     var forbidPasswordGrant = false
     @Option(help: ArgumentHelp("Serve /metrics without a key on a port of its own. GRANTEE_METRICS_PORT; default: on the main port.", valueName: "port"))
     var metricsPort: Int?
+    @Option(help: ArgumentHelp("How long the activity log is kept, in days. GRANTEE_ACTIVITY_DAYS; default: 400.", valueName: "days"))
+    var activityDays: Int?
     @OptionGroup var log: LogSettings
 
     /// - Throws: ``Failure`` (usage) naming the setting.
@@ -145,6 +158,7 @@ struct ServeSettings: ParsableArguments {
         configuration.caFile = Setting.value(caFile, "GRANTEE_CA_FILE")
         configuration.forbidPasswordGrant = try Setting.flag(forbidPasswordGrant, "GRANTEE_FORBID_PASSWORD_GRANT")
         configuration.metricsPort = try Setting.port(metricsPort, "--metrics-port", "GRANTEE_METRICS_PORT")
+        if let days = try Setting.days(activityDays, "--activity-days", "GRANTEE_ACTIVITY_DAYS") { configuration.activityDays = days }
         if let text = Setting.value(outboundProxy, "GRANTEE_OUTBOUND_PROXY") {
             do {
                 configuration.outboundProxy = try EndpointURL(text)

@@ -34,6 +34,69 @@ struct APIClient {
     func exchange(
         _ method: HTTPRequest.Method, _ path: String, query: [(String, String?)] = [], body: JSONValue? = nil, ifMatch: String? = nil
     ) async throws -> (value: JSONValue, eTag: String?) {
+        let request = self.request(method, path, query: query, body: body, ifMatch: ifMatch)
+        let response: HTTPClientResponse
+        let bytes: ByteBuffer
+        do {
+            response = try await Self.client.execute(request, timeout: .seconds(60))
+            bytes = try await response.body.collect(upTo: Self.longestAnswer)
+        } catch {
+            throw noServer
+        }
+        let value = try self.value(of: bytes, status: response.status)
+        guard (200..<300).contains(response.status.code) else { throw Self.failure(value, status: Int(response.status.code), base: base) }
+        return (value, response.headers.first(name: "ETag"))
+    }
+
+    /// An answer that takes as long as the work that it tells of: JSON lines, each handed on when it comes.
+    /// - Returns: the last line.
+    /// - Throws: ``Failure``: from the problem that was answered, or that the last line tells of; when the answer broke off.
+    func lines(_ method: HTTPRequest.Method, _ path: String, body: JSONValue? = nil, onLine: (JSONValue) throws -> Void) async throws -> JSONValue {
+        let response: HTTPClientResponse
+        do {
+            // The deadline is that of the answer's beginning.
+            response = try await Self.client.execute(request(method, path, body: body), timeout: .seconds(60))
+            guard (200..<300).contains(response.status.code) else {
+                let bytes = try await response.body.collect(upTo: Self.longestAnswer)
+                throw Self.failure(try value(of: bytes, status: response.status), status: Int(response.status.code), base: base)
+            }
+        } catch let failure as Failure {
+            throw failure
+        } catch {
+            throw noServer
+        }
+        let brokeOff = Failure("the server at \(base) stopped in the middle of it", hint: "what was begun is gone on with when you run this again")
+        var rest = ByteBuffer()
+        var last: JSONValue = .null
+        var parts = response.body.makeAsyncIterator()
+        while true {
+            var part: ByteBuffer?
+            do {
+                part = try await parts.next()
+            } catch {
+                throw brokeOff
+            }
+            guard var part else { break }
+            rest.writeBuffer(&part)
+            guard rest.readableBytes <= Self.longestAnswer else { throw brokeOff }
+            while let end = rest.readableBytesView.firstIndex(of: 0x0A) {
+                let line = rest.readSlice(length: end - rest.readerIndex) ?? ByteBuffer()
+                rest.moveReaderIndex(forwardBy: 1)
+                last = try value(of: line, status: response.status)
+                try onLine(last)
+            }
+            rest.discardReadBytes()
+        }
+        if last["phase"]?.string == "failed", let problem = last["problem"] {
+            throw Self.failure(problem, status: problem["status"]?.integer ?? 500, base: base)
+        }
+        guard last["phase"]?.string == "done" else { throw brokeOff }
+        return last
+    }
+
+    private func request(
+        _ method: HTTPRequest.Method, _ path: String, query: [(String, String?)] = [], body: JSONValue?, ifMatch: String? = nil
+    ) -> HTTPClientRequest {
         let pairs = query.compactMap { name, value in value.map { (name, $0) } }
         var request = HTTPClientRequest(url: base + path + (pairs.isEmpty ? "" : "?" + Form.serialize(pairs)))
         request.method = .init(rawValue: method.rawValue)
@@ -44,24 +107,17 @@ struct APIClient {
             request.headers.add(name: "Content-Type", value: "application/json")
             request.body = .bytes(body.serialized())
         }
-        let response: HTTPClientResponse
-        let bytes: ByteBuffer
-        do {
-            response = try await Self.client.execute(request, timeout: .seconds(60))
-            bytes = try await response.body.collect(upTo: Self.longestAnswer)
-        } catch {
-            throw Failure("no server answers at \(base)", hint: "start one with `grantee serve`, or set GRANTEE_URL")
+        return request
+    }
+
+    private var noServer: Failure { Failure("no server answers at \(base)", hint: "start one with `grantee serve`, or set GRANTEE_URL") }
+
+    private func value(of bytes: ByteBuffer, status: HTTPResponseStatus) throws -> JSONValue {
+        if bytes.readableBytes == 0 { return .null }
+        guard let value = try? JSONValue(parsing: bytes.readableBytesView) else {
+            throw Failure("what answers at \(base) is not a Grantee server (status \(status.code))", hint: "check GRANTEE_URL")
         }
-        let value: JSONValue
-        if bytes.readableBytes == 0 {
-            value = .null
-        } else if let parsed = try? JSONValue(parsing: bytes.readableBytesView) {
-            value = parsed
-        } else {
-            throw Failure("what answers at \(base) is not a Grantee server (status \(response.status.code))", hint: "check GRANTEE_URL")
-        }
-        guard (200..<300).contains(response.status.code) else { throw Self.failure(value, status: Int(response.status.code), base: base) }
-        return (value, response.headers.first(name: "ETag"))
+        return value
     }
 
     /// All pages, or as many items as were asked for.
@@ -104,6 +160,8 @@ struct APIClient {
         text.replacing(/POST \/v1\/connections\/([a-z0-9-]+)\/connect/) { "`grantee connect \($0.output.1)`" }
             .replacing(/PATCH \/v1\/connections\/([a-z0-9-]+)/) { "`grantee connections edit \($0.output.1)`" }
             .replacing("GET /v1/connections", with: "`grantee connections list`").replacing("GET /v1/presets", with: "`grantee presets`")
+            .replacing(/GET \/v1\/webhooks\/([A-Za-z0-9_-]+)\/deliveries/) { "`grantee webhooks deliveries \($0.output.1)`" }
+            .replacing("GET /v1/webhooks", with: "`grantee webhooks list`")
             .replacing("in the same PATCH", with: "along with the change")
     }
 

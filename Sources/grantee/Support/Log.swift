@@ -22,26 +22,27 @@ struct LineLog: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let (level, message) = (event.level, event.message)
-        let all = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
-        let time = Timestamp(Date()).rfc3339
-        let text: String
+        Terminal.say(line(event.level, event.message, event.metadata ?? [:], at: Timestamp(Date())))
+    }
+
+    /// What others supplied may hold line breaks, escapes and whole events: one event stays one line, and its fields stay
+    /// its own. SEC-113.
+    func line(_ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata, at time: Timestamp) -> String {
+        let fields = self.metadata.merging(metadata) { $1 }.sorted { $0.key < $1.key }.map { ($0.key, ProviderText.clean("\($0.value)")) }
+        let text = ProviderText.clean("\(message)")
         switch format {
         case .text:
-            // What others supplied may hold line breaks and escapes: one event stays one line. SEC-113.
-            let pairs = all.map { "\($0.key)=\(Self.quoted("\($0.value)"))" }
-            text = ([time, level.rawValue, ProviderText.clean("\(message)")] + pairs).joined(separator: " ")
+            return ([time.rfc3339, level.rawValue, text] + fields.map { "\($0)=\(Self.quoted($1))" }).joined(separator: " ")
         case .json:
-            var object: JSONObject = ["time": .string(time), "level": .string(level.rawValue), "message": .string("\(message)")]
-            for (key, value) in all { object[key] = .string("\(value)") }
-            text = String(decoding: JSONValue.object(object).serialized(), as: UTF8.self)
+            var object: JSONObject = ["time": .string(time.rfc3339), "level": .string(level.rawValue), "message": .string(text)]
+            for (key, value) in fields { object[key] = .string(value) }
+            return String(decoding: JSONValue.object(object).serialized(), as: UTF8.self)
         }
-        Terminal.say(text)
     }
 
     private static func quoted(_ value: String) -> String {
-        let clean = ProviderText.clean(value)
-        return clean.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) ? String(decoding: JSONValue.string(clean).serialized(), as: UTF8.self) : clean
+        value.utf8.contains { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "=") }
+            ? String(decoding: JSONValue.string(value).serialized(), as: UTF8.self) : value
     }
 }
 

@@ -1,0 +1,98 @@
+import Crypto
+package import Vault
+
+/// The keyed hash chain of activity entries: what was altered, removed, swapped or added behind the server's back shows.
+///
+/// `mac(n) = HMAC-SHA256(chain key, mac(n-1) | entry n)`, 32 zero bytes before the first. Whoever can write to the
+/// database but has no key can make no link, and no anchor. SEC-114.
+package struct ActivityChain: Sendable {
+    private static let macLength = 32
+    private static let encodingVersion = "grantee activity 1"
+
+    /// Of its own each, so that none stands in for another. SEC-125.
+    private let chainKey: SymmetricKey
+    private let anchorKey: SymmetricKey
+    private let cutKey: SymmetricKey
+    /// How many entries there were before there was a chain: they are in none.
+    package let entriesBefore: Int
+
+    /// - Parameter secret: 32 random bytes.
+    init(secret: [UInt8], entriesBefore: Int) {
+        self.entriesBefore = entriesBefore
+        let secret = SymmetricKey(data: secret)
+        func key(_ label: String) -> SymmetricKey {
+            HKDF<SHA256>.deriveKey(inputKeyMaterial: secret, info: Array(label.utf8), outputByteCount: 32)
+        }
+        chainKey = key("grantee activity chain 1")
+        anchorKey = key("grantee activity anchor 1")
+        cutKey = key("grantee activity cut 1")
+    }
+
+    /// Where a chain begins: the place before its first entry.
+    package static func beginning(of node: String) -> ActivityLink {
+        ActivityLink(node: node, sequence: 0, mac: [UInt8](repeating: 0, count: macLength))
+    }
+
+    // MARK: Links
+
+    /// The same entries, each linked to the one before it.
+    package func linked(_ entries: [Activity], after head: ActivityLink) -> [Activity] {
+        var last = head
+        return entries.map { entry in
+            var entry = entry
+            last = ActivityLink(node: head.node, sequence: last.sequence + 1, mac: mac(of: entry, at: last.sequence + 1, after: last))
+            entry.link = last
+            return entry
+        }
+    }
+
+    /// What `entry` bears as number `sequence` of the chain behind `previous`.
+    func mac(of entry: Activity, at sequence: Int, after previous: ActivityLink) -> [UInt8] {
+        var hash = HMAC<SHA256>(key: chainKey)
+        hash.update(data: previous.mac)
+        hash.update(
+            data: Self.encoded([
+                Self.encodingVersion, previous.node, String(sequence), entry.uid.text, String(entry.at.milliseconds), entry.action, entry.connectionUID?.text,
+                entry.connection, entry.subject, entry.key, entry.result, String(entry.count), entry.detail, entry.requestID,
+            ]))
+        return Array(hash.finalize())
+    }
+
+    /// Each field behind its length in four bytes, an absent one as a length that no text has: no two entries encode alike.
+    private static func encoded(_ fields: [String?]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for field in fields {
+            let length = field.map { UInt32($0.utf8.count) } ?? .max
+            withUnsafeBytes(of: length.bigEndian) { bytes += $0 }
+            if let field { bytes += field.utf8 }
+        }
+        return bytes
+    }
+
+    // MARK: Anchors
+
+    /// What an anchor is for.
+    enum AnchorKind: CaseIterable {
+        /// The chain has come so far.
+        case reached
+        /// Everything up to here was cut off by the retention.
+        case cut
+    }
+
+    func anchor(_ kind: AnchorKind, at link: ActivityLink, time: Timestamp) -> ActivityAnchor {
+        ActivityAnchor(link: link, at: time, signature: Array(HMAC<SHA256>.authenticationCode(for: Self.signed(link, time), using: key(kind))))
+    }
+
+    /// What the anchor is for; `nil` when it was not signed here.
+    func kind(of anchor: ActivityAnchor) -> AnchorKind? {
+        AnchorKind.allCases.first {
+            HMAC<SHA256>.isValidAuthenticationCode(anchor.signature, authenticating: Self.signed(anchor.link, anchor.at), using: key($0))
+        }
+    }
+
+    private func key(_ kind: AnchorKind) -> SymmetricKey { kind == .cut ? cutKey : anchorKey }
+
+    private static func signed(_ link: ActivityLink, _ time: Timestamp) -> [UInt8] {
+        encoded([encodingVersion, link.node, String(link.sequence), String(time.milliseconds)]) + link.mac
+    }
+}

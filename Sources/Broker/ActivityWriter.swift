@@ -1,0 +1,145 @@
+import Logging
+import Vault
+
+/// Puts entries into the store, each linked to the one before it. One call at a time: the caller sees to that.
+actor ActivityWriter {
+    /// Entries in one transaction, and between two anchors.
+    private static let stride = 1_000
+    private static let anchorInterval: Duration = .seconds(3600)
+
+    private let store: any Store
+    private let keyring: Keyring
+    private let node: String
+    private let logger: Logger
+    private var chain: ActivityChain?
+    /// The last entry's place; `nil` = to be read from the store.
+    private var head: ActivityLink?
+    private var lastAnchor: (sequence: Int, at: Timestamp)?
+
+    init(store: any Store, keyring: Keyring, node: String, logger: Logger) {
+        self.store = store
+        self.keyring = keyring
+        self.node = node
+        self.logger = logger
+    }
+
+    /// What a failed write leaves.
+    struct Remainder: Sendable {
+        var entries: [Activity]
+        /// How many of them, from the first on, may be in the store all the same.
+        var inDoubt: Int
+        var error: any Error
+    }
+
+    /// - Returns: `nil` when all of them are on stable storage.
+    func write(_ entries: [Activity]) async -> Remainder? {
+        var rest = entries[...]
+        while !rest.isEmpty {
+            let chunk = Array(rest.prefix(Self.stride))
+            do {
+                try await append(chunk)
+                rest = rest.dropFirst(chunk.count)
+            } catch {
+                head = nil
+                do {
+                    // What was reported as failed may have been done.
+                    let unwritten = try await unwritten(of: chunk)
+                    return Remainder(entries: unwritten + rest.dropFirst(chunk.count), inDoubt: 0, error: error)
+                } catch {
+                    return Remainder(entries: Array(rest), inDoubt: chunk.count, error: error)
+                }
+            }
+        }
+        return nil
+    }
+
+    private func append(_ entries: [Activity]) async throws {
+        var entries = entries
+        for isLastTry in [false, false, true] {
+            let linked = try await openChain().linked(entries, after: try await currentHead())
+            do {
+                try await store.append(linked)
+                head = linked.last?.link ?? head
+                return
+            } catch StoreError.conflict {
+                // Written before, or somebody else wrote here meanwhile.
+                head = nil
+                if isLastTry { throw StoreError.conflict }
+                entries = try await unwritten(of: entries)
+                if entries.isEmpty { return }
+            }
+        }
+    }
+
+    private func unwritten(of entries: [Activity]) async throws -> [Activity] {
+        let written = try await store.writtenActivity(entries.map(\.uid))
+        return written.isEmpty ? entries : entries.filter { !written.contains($0.uid) }
+    }
+
+    /// Finds the chain and its end. Call it at start: what does not open shows there, and not at the first write.
+    func open() async throws { _ = try await currentHead() }
+
+    /// The chain, begun where there is none.
+    private func openChain() async throws -> ActivityChain {
+        if let chain { return chain }
+        let opened: ActivityChain
+        if let found = try await ActivityChain(of: store, keyring: keyring) {
+            opened = found
+        } else {
+            opened = try await ActivityChain.make(in: store, keyring: keyring)
+        }
+        chain = opened
+        return opened
+    }
+
+    private func currentHead() async throws -> ActivityLink {
+        if let head { return head }
+        let chain = try await openChain()
+        var found = try await store.activityHead(node: node) ?? ActivityChain.beginning(of: node)
+        let anchor = try await store.activityAnchors(node: node).last { chain.kind(of: $0) != nil }
+        // What stood before the anchor was cut off, or is gone: behind it the chain goes on, and the gap is there to be seen.
+        if let anchor, anchor.link.sequence > found.sequence { found = anchor.link }
+        if lastAnchor == nil, let anchor { lastAnchor = (anchor.link.sequence, anchor.at) }
+        head = found
+        return found
+    }
+
+    // MARK: Anchors
+
+    /// Signs how far the chain has come: after a thousand entries, or an hour in which there were some.
+    /// - Parameter always: even if that is not due; without new entries there is nothing to sign.
+    func anchor(now: Timestamp, always: Bool = false) async {
+        do {
+            let head = try await currentHead()
+            let last = lastAnchor ?? (0, now)
+            if lastAnchor == nil { lastAnchor = last }
+            guard head.sequence > last.sequence, always || head.sequence - last.sequence >= Self.stride || now - last.at >= Self.anchorInterval else { return }
+            let anchor = try await openChain().anchor(.reached, at: head, time: now)
+            try await store.insert(anchor)
+            lastAnchor = (head.sequence, now)
+            announce(anchor)
+        } catch {
+            logger.warning("the activity chain was not anchored; it is tried again", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Forgets the entries that are older than `before`, of every node.
+    func cut(before: Timestamp, now: Timestamp) async throws {
+        let chain = try await openChain()
+        for node in try await store.activityNodes() {
+            while let cut = try await store.cutActivity(
+                node: node, before: before, limit: 10_000, anchor: { chain.anchor(.cut, at: $0, time: now) })
+            { announce(cut) }
+        }
+    }
+
+    /// In the log too: a second place that nobody with access to the database alone can change.
+    private func announce(_ anchor: ActivityAnchor) {
+        logger.notice(
+            "activity anchor",
+            metadata: [
+                "node": "\(anchor.link.node)", "sequence": "\(anchor.link.sequence)",
+                "mac": "\(anchor.link.mac.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())",
+            ])
+    }
+}

@@ -1,0 +1,34 @@
+import Logging
+import Vault
+
+/// That a server runs on this store: what tells a shutdown from a crash at the next start.
+extension Broker {
+    private static let running = "running"
+
+    /// - Throws: a store error; then it does not count as started.
+    func begin() async throws {
+        if let mark = try await store.meta(Self.running), !mark.isEmpty {
+            logger.warning("the server ended without a shutdown before; uses of its last second may be missing from the activity log")
+            note("node.recovered", detail: "ended without a shutdown; uses of its last second may be missing")
+        }
+        try await store.setMeta(Self.running, Array(configuration.node.utf8))
+        note("node.started", detail: configuration.node)
+    }
+
+    /// Writes what waits, and then that nothing follows. What could not be written is said at the next start.
+    func end() async {
+        await flushActivity(everything: true)
+        note("node.stopped", detail: configuration.node)
+        await flushActivity(everything: true)
+        guard activityLog.isEmpty else {
+            logger.critical("the last uses could not be recorded")
+            return
+        }
+        await activityWrites.inTurn { [self] in await activityWriter.anchor(now: clock.now(), always: true) }
+        do {
+            try await store.setMeta(Self.running, [])
+        } catch {
+            logger.warning("the shutdown was not noted; the next start will take it for a crash", metadata: ["error": "\(error)"])
+        }
+    }
+}

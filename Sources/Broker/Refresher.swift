@@ -1,0 +1,74 @@
+import Logging
+import Synchronization
+import Vault
+
+/// Keeps the grants of `keep_alive` connections fresh without anybody asking: they are due by an index, claimed in
+/// batches, as fast as their token endpoint bears it, and no connection waits for another.
+///
+/// What is due, and what a claim holds, is in the store: a restart loses nothing, and a claim of a process that died ends
+/// by itself.
+extension Broker {
+    /// Renewals in the background at once.
+    static let refresherCapacity = 64
+    /// Of one connection in one pass.
+    static let claimLimit = 100
+    /// How long a claim holds. A renewal takes the time of one token request, and some waiting.
+    static let claimLifetime: Duration = .seconds(120)
+
+    /// One pass: begins what may begin now and returns without waiting for it.
+    func refreshDue() async {
+        do {
+            let due = try await store.connectionsDue(now: clock.now())
+            guard !due.isEmpty else { return }
+            var free = Self.refresherCapacity - (await refreshing.count)
+            // Another one comes first each time.
+            let start = refresherTurn.withLock { turn in
+                turn = (turn + 1) % due.count
+                return turn
+            }
+            let share = max(free / due.count, 1)
+            for uid in due[start...] + due[..<start] where free > 0 {
+                free -= try await beginRenewals(of: uid, atMost: min(share, free))
+            }
+        } catch {
+            logger.warning("grants that are due were not read", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// - Returns: how many were begun.
+    private func beginRenewals(of uid: UID, atMost limit: Int) async throws -> Int {
+        guard let connection = try await store.connection(uid: uid) else { return 0 }
+        let now = clock.now()
+        let allowed = tokenEndpoints.allowance(connection.settings.tokenEndpointKey, at: now)
+        guard allowed > 0 else { return 0 }
+        let grants = try await store.claimDue(
+            connection: uid, now: now, limit: min(limit, allowed, Self.claimLimit), until: now + Self.claimLifetime)
+        for grant in grants { await refreshing.begin { [self] in await keepFresh(grant, of: connection) } }
+        return grants.count
+    }
+
+    private func keepFresh(_ grant: Grant, of connection: Connection) async {
+        let isDead = !Lifetime(of: grant).isAlive(at: clock.now())
+        do {
+            _ = try await renewed(connection, key: grant.key, seen: grant.tokenGeneration, demanded: isDead)
+        } catch {
+            logger.info("a renewal in the background failed", metadata: ["connection": "\(connection.id)", "code": "\(error.code.rawValue)"])
+            await postpone(grant, after: error)
+        }
+    }
+
+    /// A failure is not repeated at once; what marked the grant has taken it off the index already.
+    private func postpone(_ grant: Grant, after problem: Problem) async {
+        let wait = Double(min(max(problem.retryAfter ?? 60, 1), 3600))
+        var until = clock.now() + .seconds(wait * Double.random(in: 1...1.25))
+        do {
+            // While its access token serves, a refresh token that may be spent is left alone.
+            let intent = try await store.intent(grant: grant.uid)
+            if intent?.generation == grant.tokenGeneration, let expiresAt = grant.expiresAt { until = max(until, expiresAt) }
+            try await store.postpone(grant: grant.uid, expectedGeneration: grant.tokenGeneration, until: until)
+        } catch {
+            // Its claim ends by itself.
+            logger.warning("when a grant is due again was not noted", metadata: ["error": "\(error)"])
+        }
+    }
+}
