@@ -205,6 +205,9 @@ extension Broker {
                 }
             try await store.setHealth(.init(state: state, reason: reason, since: clock.now()), connection: connection.uid, events: [announced])
             connectionCache.remove(connection.id)
+            logger.log(
+                level: state == .ok ? .notice : .warning, "a connection's health changed",
+                metadata: ["connection": "\(connection.id)", "state": "\(state.rawValue)", "reason": "\(reason ?? "-")"])
         } catch {
             logger.warning("connection health was not recorded", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
         }

@@ -116,6 +116,8 @@ final class ScriptedProvider: Transport {
     }
     private struct State {
         var scripts: [Script] = []
+        /// What answers when no script is left.
+        var last: Script?
         var seen: [Seen] = []
         var counter = 0
         var refreshTokens: Set<String> = ["rt-0"]
@@ -142,6 +144,7 @@ final class ScriptedProvider: Transport {
     var seen: [Seen] { state.withLock { $0.seen } }
     func requests(_ grantType: String) -> [Seen] { seen.filter { $0.form["grant_type"] == grantType } }
     func script(_ scripts: Script...) { state.withLock { $0.scripts += scripts } }
+    func always(_ script: Script) { state.withLock { $0.last = script } }
     func set(expiresIn: Int?) { state.withLock { $0.expiresIn = expiresIn } }
     func set(rotates: Bool) { state.withLock { $0.rotates = rotates } }
     func hold() { state.withLock { $0.isHeld = true } }
@@ -163,9 +166,10 @@ final class ScriptedProvider: Transport {
         let path = request.head.path ?? ""
         let pairs = (try? Form.parse(request.body)) ?? []
         let form = Dictionary(pairs.map { ($0.name, $0.value) }) { first, _ in first }
-        let (script, delay) = state.withLock { state in
+        let (script, delay) = state.withLock { state -> (Script?, Duration?) in
             state.seen.append(Seen(path: path, form: form, authorization: request.head.headerFields[.authorization]))
-            return (path == "/token" && !state.scripts.isEmpty ? state.scripts.removeFirst() : nil, state.delay)
+            guard path == "/token" else { return (nil, state.delay) }
+            return (state.scripts.isEmpty ? state.last : state.scripts.removeFirst(), state.delay)
         }
         if state.withLock({ $0.isDown || ($0.darkHost != nil && $0.darkHost == request.head.authority) }) {
             throw TransportError(.unreachable("connection refused"), mayHaveBeenSent: false)

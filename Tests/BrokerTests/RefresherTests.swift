@@ -225,6 +225,64 @@ import Vault
         #expect(try await bench.grant("app", subject: "u0").grant.stateReason == "outcome_unknown")
     }
 
+    // MARK: A day
+
+    struct Day: Sendable, CustomTestStringConvertible {
+        let answer: ScriptedProvider.Script
+        let name: String
+        /// Requests that a day of a caller every three minutes, and of the refresher, may cost.
+        let most: Int
+        let state: String
+        let events: [WebhookEvent.Kind]
+        var testDescription: String { name }
+    }
+
+    private static let days = [
+        Day(
+            answer: .json(400, #"{"error":"invalid_grant"}"#), name: "invalid_grant", most: 1, state: "reauthorization_required",
+            events: [.grantReauthorizationRequired]),
+        Day(answer: .json(401, #"{"error":"invalid_client"}"#), name: "invalid_client", most: 1, state: "expired", events: [.connectionMisconfigured]),
+        Day(answer: .json(503, ""), name: "503", most: 1000, state: "expired", events: [.connectionProviderDown]),
+        Day(answer: .json(429, "{}"), name: "429", most: 1000, state: "expired", events: [.connectionProviderDown]),
+        Day(
+            answer: .fails(TransportError(.unreachable("connection refused"), mayHaveBeenSent: false)), name: "refused", most: 1000, state: "expired",
+            events: [.connectionProviderDown]),
+        Day(answer: .fails(TransportError(.timedOut, mayHaveBeenSent: true)), name: "timed out", most: 1000, state: "expired", events: [.connectionProviderDown]),
+        Day(answer: .json(400, #"{"error":"brand_new"}"#), name: "an unknown code", most: 1000, state: "expired", events: []),
+    ]
+
+    @Test("A day of each failure: bounded requests, one event, and the old token while it lives", arguments: days)
+    func aDay(_ day: Day) async throws {  // SEC-60
+        let bench = try await bench(1)
+        try await bench.store.insert(
+            Webhook(id: "wh_1", url: "https://app.example/hook", kinds: nil, secret: Sealed(bytes: [1]), createdAt: bench.time.wall.now()))
+        bench.time.advance(.seconds(3400))
+        bench.provider.always(day.answer)
+        for minute in stride(from: 0, to: 1440, by: 3) {
+            await pass(bench)
+            let code = await bench.code { _ = try await bench.token("app", .init(subject: "u0")) }
+            // The access token lives three minutes more.
+            if minute <= 3 { #expect(code == nil, "minute \(minute)") } else { #expect(code != nil, "minute \(minute)") }
+            bench.time.advance(.seconds(180))
+        }
+        #expect(bench.provider.seen.count <= day.most)
+        #expect(try await bench.grant("app", subject: "u0").state == day.state)
+        let events = try await bench.store.deliveries(webhook: "wh_1", state: nil, before: nil, limit: 100).map(\.event.kind)
+        #expect(events == day.events)
+    }
+
+    @Test("A refresh token that we sent once and that is refused as used raises a suspicion") func aSuspicion() async throws {  // SEC-62
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app", expiresIn: 0)
+        _ = try await bench.token("app")
+        // Somebody else uses a copy of what came.
+        bench.provider.script(.json(400, #"{"error":"invalid_grant","error_description":"token reuse"}"#))
+        #expect(await bench.code { _ = try await bench.token("app", .init(forceRefresh: true)) } == .reauthorizationRequired)
+        let actions = try await bench.broker.activity(connection: "app", subject: nil, before: nil, limit: 50, for: bench.admin).map(\.action)
+        #expect(actions.contains("grant.reuse_suspected"))
+    }
+
     // MARK: What will die
 
     @Test func theEndOfARefreshTokenIsAnnouncedOnce() async throws {

@@ -281,7 +281,7 @@ import Testing
         return "\(value)\n\(String(reflecting: value))\n\(dumped)\n\([value])\n\(Optional(value) as Any)"
     }
 
-    @Test("Nothing that holds a secret prints it (SEC-07)")
+    @Test("Nothing that holds a secret prints it (SEC-07, SEC-111)")
     func nothingPrintsASecret() throws {
         let marker = "marker-4711"
         let client = makeClient(secret: marker)

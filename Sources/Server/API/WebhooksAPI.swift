@@ -102,7 +102,7 @@ enum WebhooksAPI {
             }
         }
         if let text = reader.text("delivery", longest: 64) {
-            if which != .failed { reader.wrong("delivery", "and since exclude each other") }
+            if which != .failed { reader.wrong("delivery", "and /since exclude each other") }
             if let sequence = sequence(text) {
                 which = .one(sequence)
             } else {

@@ -190,6 +190,7 @@ struct Connections: AsyncParsableCommand {
         }
         let hasSecret = connection["has_client_secret"]?.bool == true
         if hasSecret { sheet.add("client secret", "(stored)") }
+        sheet.add("client secret ends", oauth["client_secret_expires_at"]?.shown)
         // Without a secret the client id is all that is sent.
         sheet.add("client authentication", hasSecret ? oauth["client_authentication"]?.shown : "none")
         sheet.add("scopes", oauth["scopes"]?.shown)
@@ -199,6 +200,8 @@ struct Connections: AsyncParsableCommand {
         sheet.add("instructions", connection["authentication_instructions"]?.shown)
         for (name, value) in connection["variables"]?.object?.members ?? [] { sheet.add("variable \(name)", value.shown) }
         sheet.add("return origins", connection["return_origins"]?.shown)
+        if connection["keep_alive"]?.bool == true { sheet.add("kept alive", "yes") }
+        sheet.add("refresh token idle", oauth["refresh_token_idle_days"]?.integer.map { "\($0) days at most" })
         sheet.add("created", connection["created_at"]?.shown)
         for warning in connection["warnings"]?.array ?? [] { sheet.add("warning", warning.shown) }
         sheet.print()

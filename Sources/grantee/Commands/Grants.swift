@@ -15,12 +15,15 @@ struct Grants: AsyncParsableCommand {
         @Option(help: "active, expired, reauthorization_required or revoked.") var state: String?
         @Flag(help: "What will die: grants whose refresh token has a known end or a limit of inactivity, and client secrets with a noted end.")
         var expiring = false
-        @Option(help: ArgumentHelp("With --expiring: within so many days.", valueName: "days")) var within = 14
+        @Option(help: ArgumentHelp("With --expiring: within so many days. Default: 14.", valueName: "days")) var within: Int?
         @Option(help: "At most so many.") var limit: Int?
         @OptionGroup var server: ServerOptions
 
+        private var days: Int { within ?? 14 }
+
         func validate() throws {
-            guard (0...3650).contains(within) else { throw ValidationError("--within must be 0 to 3650 days") }
+            guard within == nil || expiring else { throw ValidationError("--within goes with --expiring.") }
+            guard (0...3650).contains(days) else { throw ValidationError("--within must be 0 to 3650 days") }
         }
 
         func run() async throws {
@@ -28,7 +31,7 @@ struct Grants: AsyncParsableCommand {
             let items = try await client.list(
                 "/v1/grants",
                 query: [
-                    ("connection", connection), ("subject", subject), ("state", state), ("expiring_within", expiring ? String(within * 86_400) : nil),
+                    ("connection", connection), ("subject", subject), ("state", state), ("expiring_within", expiring ? String(days * 86_400) : nil),
                 ], limit: limit)
             guard !expiring else {
                 let connections = try await client.list("/v1/connections")
@@ -47,7 +50,7 @@ struct Grants: AsyncParsableCommand {
         }
 
         private func showExpiring(_ items: [JSONValue], connections: [JSONValue]) {
-            let limit = Date().addingTimeInterval(Double(within) * 86_400)
+            let limit = Date().addingTimeInterval(Double(days) * 86_400)
             let secrets = connections.compactMap { connection -> (id: String, end: String)? in
                 guard let id = connection["id"]?.string, let end = connection["oauth"]?["client_secret_expires_at"]?.string,
                     let date = try? Date(end, strategy: .iso8601), date <= limit
@@ -58,7 +61,10 @@ struct Grants: AsyncParsableCommand {
             server.show(["items": .array(items), "client_secrets": .array(secretsShown)]) {
                 var table = Table("WHAT DIES", "CONNECTION", "SUBJECT", "WHEN", "WHAT TO DO")
                 for secret in secrets {
-                    table.add("client secret", secret.id, "", secret.end, "make a new one at the provider, then `grantee connections edit \(secret.id)`")
+                    table.add(
+                        "client secret", secret.id, "", secret.end,
+                        "make a new one at the provider, then "
+                            + "`grantee connections edit \(secret.id) --client-secret-file FILE --set oauth.client_secret_expires_at=END`")
                 }
                 for item in items.sorted(by: { $0["refresh_expires_at"]?.shown ?? "" < $1["refresh_expires_at"]?.shown ?? "" }) {
                     let id = item["connection"]?.shown ?? ""
@@ -67,7 +73,7 @@ struct Grants: AsyncParsableCommand {
                         "refresh token", id, item["subject"]?.string ?? "(shared)", item["refresh_expires_at"]?.shown ?? "",
                         "`grantee grants refresh \(id)\(whose)`, or connect again")
                 }
-                table.print(nothing: "Nothing is known to die within \(within) days.")
+                table.print(nothing: "Nothing is known to die within \(days) days.")
             }
         }
     }
@@ -170,6 +176,7 @@ struct Grants: AsyncParsableCommand {
         }
         sheet.add("expires", grant["expires_at"]?.string ?? "unknown")
         sheet.add("refresh token", grant["has_refresh_token"]?.shown)
+        sheet.add("refresh token ends", grant["refresh_expires_at"]?.shown)
         for (name, member) in [
             ("next refresh", "next_refresh_at"), ("last refresh", "refreshed_at"), ("last used", "last_used_at"), ("generation", "generation"),
             ("created", "created_at"),
