@@ -113,7 +113,10 @@ package final class Broker: Sendable {
             group.addTask { await self.every(.seconds(1)) { await self.flushActivity() } }
             group.addTask { await self.every(.milliseconds(500)) { await self.writeUnwritten() } }
             group.addTask { await self.every(.seconds(1)) { await self.goOnRevoking() } }
-            group.addTask { await self.every(.seconds(1)) { await self.watchClock() } }
+            group.addTask {
+                await self.hastenDue()
+                await self.every(.seconds(1)) { await self.watchClock() }
+            }
             group.addTask { await self.every(.milliseconds(500)) { await self.refreshDue() } }
             group.addTask { await self.every(.seconds(60)) { await self.announceEndings() } }
             group.addTask { await self.every(.milliseconds(500)) { await self.deliverWebhooks() } }
@@ -165,6 +168,7 @@ package final class Broker: Sendable {
 
     private func sweep() async {
         keyring.forgetSpent()
+        backOff.forgetOld(now: clock.now())
         do {
             try await store.sweep(now: clock.now())
             try await trimDeliveries()

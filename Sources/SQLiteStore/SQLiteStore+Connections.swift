@@ -27,7 +27,7 @@ extension SQLiteStore: Store {
         }
     }
 
-    package func update(_ connection: Connection, expectedRevision: Int, voidsGrants: Bool) async throws -> Bool {
+    package func update(_ connection: Connection, expectedRevision: Int, grants change: GrantsChange) async throws -> Bool {
         try await write { database in
             try database.execute(
                 sql: """
@@ -41,25 +41,48 @@ extension SQLiteStore: Store {
                     connection.uid.text, expectedRevision,
                 ])
             guard database.changesCount == 1 else { return false }
-            if voidsGrants {
-                try database.execute(
-                    sql: """
-                        UPDATE "grant" SET state = 'reauthorization_required', state_reason = 'host_changed', state_since = ?, next_refresh_at = NULL,
-                            due_at = NULL, dies_at = NULL, warn_at = NULL
-                        WHERE connection_uid = ? AND state <> 'revoked'
-                        """, arguments: [connection.updatedAt.milliseconds, connection.uid.text])
-            }
+            try Self.apply(change, toGrantsOf: connection, in: database)
             return true
         }
     }
 
-    package func setHealth(_ health: Connection.Health, connection: UID, events: [WebhookEvent]) async throws {
+    private static func apply(_ change: GrantsChange, toGrantsOf connection: Connection, in database: Database) throws {
+        switch change {
+        case .none: break
+        case .void(let events):
+            let condition = "connection_uid = ? AND state <> 'revoked' AND state_reason IS NOT 'host_changed'"
+            if try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM webhook WHERE disabled_at IS NULL)") == true {
+                let grants = try Row.fetchAll(database, sql: #"SELECT * FROM "grant" WHERE \#(condition)"#, arguments: [connection.uid.text]).map(Grant.init)
+                try announce(grants.flatMap(events), in: database)
+            }
+            try database.execute(
+                sql: #"""
+                    UPDATE "grant" SET state = 'reauthorization_required', state_reason = 'host_changed', state_since = ?, next_refresh_at = NULL,
+                        due_at = NULL, dies_at = NULL, warn_at = NULL
+                    WHERE connection_uid = ? AND state <> 'revoked'
+                    """#, arguments: [connection.updatedAt.milliseconds, connection.uid.text])
+        case .endings(let change):
+            let grants = try Row.fetchAll(
+                database, sql: #"SELECT * FROM "grant" WHERE connection_uid = ? AND state = 'active' AND refresh_token IS NOT NULL"#,
+                arguments: [connection.uid.text]
+            ).map(Grant.init)
+            let statement = try database.cachedStatement(sql: #"UPDATE "grant" SET due_at = ?, dies_at = ?, warn_at = ? WHERE uid = ?"#)
+            for var grant in grants {
+                change(&grant)
+                try statement.execute(arguments: [grant.dueAt?.milliseconds, grant.diesAt?.milliseconds, grant.warnAt?.milliseconds, grant.uid.text])
+            }
+        }
+    }
+
+    package func setHealth(_ health: Connection.Health, connection: UID, expectedRevision: Int, events: [WebhookEvent]) async throws {
         try await write { database in
             let before = try String.fetchOne(database, sql: "SELECT health FROM connection WHERE uid = ?", arguments: [connection.text])
             try database.execute(
-                sql: "UPDATE connection SET health = ?, health_reason = ?, health_since = ? WHERE uid = ?",
-                arguments: [health.state.rawValue, health.reason, health.since.milliseconds, connection.text])
-            if let before, before != health.state.rawValue { try Self.announce(events, in: database) }
+                sql: """
+                    UPDATE connection SET health = ?1, health_reason = ?2, health_since = ?3
+                    WHERE uid = ?4 AND revision = ?5 AND NOT (health = 'misconfigured' AND ?1 = 'provider_down')
+                    """, arguments: [health.state.rawValue, health.reason, health.since.milliseconds, connection.text, expectedRevision])
+            if let before, before != health.state.rawValue, database.changesCount == 1 { try Self.announce(events, in: database) }
         }
     }
 

@@ -53,7 +53,7 @@ extension SQLiteStore {
             try database.execute(
                 sql: #"""
                     UPDATE "grant" SET state = ?, state_reason = ?, state_since = ?, next_refresh_at = NULL, due_at = NULL, dies_at = NULL, warn_at = NULL
-                    WHERE uid = ? AND token_generation = ?
+                    WHERE uid = ? AND token_generation = ? AND state = 'active'
                     """#,
                 arguments: [state.rawValue, reason, at.milliseconds, grant.text, expectedGeneration])
             guard database.changesCount == 1 else { return false }
@@ -97,10 +97,17 @@ extension SQLiteStore {
     }
 
     package func hastenDue(notAfter: Timestamp) async throws {
-        try await write {
-            try $0.execute(
-                sql: #"UPDATE "grant" SET due_at = ? WHERE due_at IS NOT NULL AND coalesce(refreshed_at, created_at) > ?"#,
-                arguments: [notAfter.milliseconds, notAfter.milliseconds])
+        let now = notAfter.milliseconds
+        // What failed is put off for an hour and a quarter at most, what a provider or receiver asks for is a day.
+        let (furthestDue, furthestTry) = (now + 4_500_000, now + 87_000_000)
+        try await write { database in
+            try database.execute(
+                sql: #"""
+                    UPDATE "grant" SET due_at = ?1 WHERE due_at IS NOT NULL
+                        AND (coalesce(refreshed_at, created_at) > ?1 OR (due_at > ?2 AND due_at > coalesce(expires_at, dies_at, 0)))
+                    """#, arguments: [now, furthestDue])
+            try database.execute(sql: "UPDATE orphan_token SET next_try_at = ?1 WHERE next_try_at > ?2", arguments: [now, furthestTry])
+            try database.execute(sql: "UPDATE delivery SET next_try_at = ?1 WHERE next_try_at > ?2", arguments: [now, furthestTry])
         }
     }
 

@@ -24,10 +24,12 @@ extension SQLiteStore {
             try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT orphan_token.* FROM orphan_token JOIN (
-                        SELECT uid, row_number() OVER (PARTITION BY connection_uid ORDER BY next_try_at, uid) AS turn
-                        FROM orphan_token WHERE next_try_at <= ?) AS due ON due.uid = orphan_token.uid
-                    ORDER BY due.turn, next_try_at LIMIT ?
+                    SELECT orphan_token.* FROM (
+                        SELECT mine.uid, mine.next_try_at, row_number() OVER (PARTITION BY mine.connection_uid ORDER BY mine.next_try_at, mine.uid) AS turn
+                        FROM connection CROSS JOIN orphan_token AS mine ON mine.uid IN (
+                            SELECT uid FROM orphan_token WHERE connection_uid = connection.uid AND next_try_at <= ?1 ORDER BY next_try_at, uid LIMIT ?2)
+                        ORDER BY turn, mine.next_try_at LIMIT ?2) AS due
+                    CROSS JOIN orphan_token ON orphan_token.uid = due.uid ORDER BY due.turn, due.next_try_at
                     """, arguments: [due.milliseconds, limit]
             ).map(OrphanToken.init)
         }
@@ -39,11 +41,11 @@ extension SQLiteStore {
         }
     }
 
-    package func postponeOrphans(connection: UID, until: Timestamp) async throws {
+    package func postponeOrphans(connection: UID, dueBefore: Timestamp, until: Timestamp) async throws {
         try await write {
             try $0.execute(
-                sql: "UPDATE orphan_token SET next_try_at = ?1 WHERE connection_uid = ?2 AND next_try_at < ?1",
-                arguments: [until.milliseconds, connection.text])
+                sql: "UPDATE orphan_token SET next_try_at = ?1 WHERE connection_uid = ?2 AND next_try_at < min(?1, ?3)",
+                arguments: [until.milliseconds, connection.text, dueBefore.milliseconds])
         }
     }
 
@@ -180,6 +182,16 @@ extension SQLiteStore {
     package func unstoppedRevocations() async throws -> [RevocationRecord] {
         try await read {
             try Row.fetchAll($0, sql: Self.selectRevocations + " WHERE ended_at IS NULL AND stopped_at IS NULL ORDER BY id").map(RevocationRecord.init)
+        }
+    }
+
+    package func endSessions(_ filter: RevocationFilter) async throws {
+        try await write { database in
+            try database.execute(
+                sql: """
+                    UPDATE connect_session SET state = 'expired' WHERE state IN ('open', 'pending')
+                        AND (?1 IS NULL OR connection_uid = ?1) AND (?2 IS NULL OR subject = ?2) AND (?3 IS NULL OR key_id = ?3)
+                    """, arguments: [filter.connection?.text, filter.subject, filter.key])
         }
     }
 

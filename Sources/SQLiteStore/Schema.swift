@@ -74,7 +74,7 @@ enum Schema {
                     ALTER TABLE orphan_token ADD COLUMN generation INTEGER;
                     ALTER TABLE orphan_token ADD COLUMN revocation_id TEXT;
                     CREATE INDEX orphan_revocation ON orphan_token (revocation_id) WHERE revocation_id IS NOT NULL;
-                    CREATE INDEX orphan_connection ON orphan_token (connection_uid);
+                    CREATE INDEX orphan_connection ON orphan_token (connection_uid, next_try_at, uid);
                     CREATE TABLE revocation (
                         id TEXT PRIMARY KEY, filter TEXT NOT NULL, connection TEXT, requested_by TEXT NOT NULL, created_at INTEGER NOT NULL,
                         stopped_at INTEGER, ended_at INTEGER, grants INTEGER NOT NULL, revoked INTEGER NOT NULL, unsupported INTEGER NOT NULL,

@@ -11,11 +11,12 @@ package protocol Store: Sendable {
     func connections(after: String?, limit: Int) async throws -> [Connection]
     /// Replaces the record if its revision is still `expectedRevision`, and stores it with the next one.
     /// - Returns: whether it was.
-    /// - Parameter voidsGrants: in the same transaction its grants wait for a person, reason `host_changed`; a renewal
-    ///   that began before is refused by ``put(_:expectedGeneration:)``.
-    func update(_ connection: Connection, expectedRevision: Int, voidsGrants: Bool) async throws -> Bool
+    /// - Parameter change: what becomes of its grants in the same transaction.
+    func update(_ connection: Connection, expectedRevision: Int, grants change: GrantsChange) async throws -> Bool
+    /// A provider that is down says nothing about a connection that is misconfigured: it stays so.
     /// - Parameter events: announced in the same transaction, if the health was another state before: one outage, one event.
-    func setHealth(_ health: Connection.Health, connection: UID, events: [WebhookEvent]) async throws
+    /// - Parameter expectedRevision: what was learned with settings that are gone says nothing about those that are there.
+    func setHealth(_ health: Connection.Health, connection: UID, expectedRevision: Int, events: [WebhookEvent]) async throws
     /// With its grants, sessions, attempts, completions and data key; activity stays.
     func deleteConnection(_ uid: UID) async throws
 
@@ -28,7 +29,7 @@ package protocol Store: Sendable {
     /// - Parameter events: announced in the same transaction.
     /// - Returns: false when another writer was first (nothing is written).
     func put(_ grant: Grant, expectedGeneration: Int?, events: [WebhookEvent]) async throws -> Bool
-    /// Changes state only, if the generation is still the expected one; generation stays. Nothing is due any more.
+    /// Changes the state of an active grant only, if the generation is still the expected one; generation stays. Nothing is due any more.
     func setState(_ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int, events: [WebhookEvent]) async throws -> Bool
     func grants(filter: GrantFilter, after: UID?, limit: Int) async throws -> [Grant]
     func touchGrants(_ lastUsed: [UID: Timestamp]) async throws
@@ -42,7 +43,8 @@ package protocol Store: Sendable {
     func claimDue(connection: UID, now: Timestamp, limit: Int, until: Timestamp) async throws -> [Grant]
     /// After a failure: when the grant is due again, if its generation is still the expected one.
     func postpone(grant: UID, expectedGeneration: Int, until: Timestamp) async throws
-    /// After the clock was set back: what was to be due at a time that is far away now is due soon.
+    /// After the clock was set back: what was to be due, asked or sent at a time that is far away now, further than anything is
+    /// put off, is due at once.
     func hastenDue(notAfter: Timestamp) async throws
     /// Active grants whose end is to be announced, the soonest first.
     func grantsToWarn(now: Timestamp, limit: Int) async throws -> [Grant]
@@ -65,8 +67,9 @@ package protocol Store: Sendable {
     /// Connections take turns, so that none with many waits before all others; of one, those that were due first.
     func orphans(due: Timestamp, limit: Int) async throws -> [OrphanToken]
     func updateOrphan(_ uid: UID, nextTryAt: Timestamp, tries: Int) async throws
-    /// After its provider could not answer: none of a connection's orphans is due before `until`.
-    func postponeOrphans(connection: UID, until: Timestamp) async throws
+    /// After its provider could not answer: those of a connection's orphans that are due before `dueBefore` are due at `until`,
+    /// if that is later.
+    func postponeOrphans(connection: UID, dueBefore: Timestamp, until: Timestamp) async throws
     /// Drops the tokens and counts the outcome for the revocation that they belong to, in one transaction.
     /// - Returns: false when it was ended before.
     func endOrphan(_ uid: UID, outcome: OrphanOutcome) async throws -> Bool
@@ -89,6 +92,8 @@ package protocol Store: Sendable {
     func revocations(before: String?, limit: Int) async throws -> [RevocationRecord]
     /// Those that have not yet stopped everything that they name, the oldest first.
     func unstoppedRevocations() async throws -> [RevocationRecord]
+    /// Connect sessions that were not finished end: of the connection, the subject, the key that made them.
+    func endSessions(_ filter: RevocationFilter) async throws
     /// Nothing that it names is served any more.
     func noteStopped(revocation: String, at: Timestamp) async throws
     /// Those that have stopped everything and wait for no provider any more have ended.
@@ -226,6 +231,15 @@ extension Store {
     package func put(_ grant: Grant, expectedGeneration: Int?) async throws -> Bool {
         try await put(grant, expectedGeneration: expectedGeneration, events: [])
     }
+}
+
+/// What a change of a connection does to its grants.
+package enum GrantsChange: Sendable {
+    case none
+    /// They wait for a person, reason `host_changed`. A renewal that began before is refused by ``Store/put(_:expectedGeneration:events:)``.
+    case void(events: @Sendable (Grant) -> [WebhookEvent])
+    /// Their refresh tokens die at another time: sets `diesAt`, `warnAt` and `dueAt` alone.
+    case endings(@Sendable (inout Grant) -> Void)
 }
 
 /// What became of a `state`.

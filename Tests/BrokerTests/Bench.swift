@@ -1,15 +1,16 @@
 import Egress
 import Foundation
+import GRDB
 import HTTPTypes
 import Logging
 import OAuth
 import OAuthClient
-import SQLiteStore
 import Synchronization
 import Testing
 import Vault
 
 @testable import Broker
+@testable import SQLiteStore
 
 /// A broker on a real store in a throw-away folder, a scripted provider, and a clock that the test moves.
 final class Bench: Sendable {
@@ -87,6 +88,13 @@ final class Bench: Sendable {
         } catch {
             return (error as? Problem)?.code
         }
+    }
+}
+
+extension SQLiteStore {
+    /// As on a disk that became read-only, and back.
+    func set(isWritable: Bool) async throws {
+        try await pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA query_only = \(isWritable ? 0 : 1)") }
     }
 }
 

@@ -70,9 +70,46 @@ import Vault
         #expect(breaker.admit(at: start + .seconds(31)) == nil)
     }
 
+    @Test("What the background may ask is what would pass: a lost probe, or a clock that was set back, does not stop it for ever")
+    func theAllowanceIsWhatWouldPass() {
+        var breaker = opened()
+        #expect(breaker.allowance(at: start) == 0)
+        #expect(breaker.allowance(at: start + .seconds(-7200)) == 1)
+        #expect(breaker.admit(at: start + .seconds(1)) == nil)
+        #expect(breaker.allowance(at: start + .seconds(20)) == 0)
+        #expect(breaker.allowance(at: start + .seconds(31)) == 1)
+    }
+
     @Test func aClockThatWasSetBackDoesNotHoldItOpen() {
         var breaker = opened()
         #expect(breaker.admit(at: start + .seconds(-7200)) == nil)
+    }
+
+    @Test("No wait gets longer by a clock that is set back a little") func aLittleBack() {
+        let endpoints = TokenEndpoints()
+        let problem = Problem(.providerError, "too fast")
+        endpoints.ended("e", .tooFast(problem, retryAfter: 2), at: start)
+        for _ in 0..<Breaker.threshold { endpoints.ended("f", .failed(problem), at: start) }
+        endpoints.clockWasSet(by: .seconds(-1800))
+        let now = start + .seconds(-1800 + 3)
+        #expect(endpoints.admit("e", at: now) == nil)
+        #expect(endpoints.admit("f", at: now) == nil)
+        let backOff = BackOff()
+        let key = GrantKey(connectionUID: .make(at: start), subject: "u")
+        backOff.failed(key, problem: problem, retryAfter: 2, now: start)
+        backOff.clockWasSet(by: .seconds(-1800))
+        #expect(backOff.problem(key, now: now) == nil)
+    }
+
+    @Test func whatNobodyAskedForIsForgotten() {
+        let backOff = BackOff()
+        for index in 0..<100 {
+            backOff.failed(.init(connectionUID: .make(at: start), subject: "u\(index)"), problem: Problem(.providerError, "no"), retryAfter: 60, now: start)
+        }
+        backOff.forgetOld(now: start + .seconds(3600))
+        #expect(backOff.count == 100)
+        backOff.forgetOld(now: start + .seconds(3661))
+        #expect(backOff.count == 0)
     }
 
     // MARK: Pace

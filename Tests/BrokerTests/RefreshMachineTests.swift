@@ -80,6 +80,8 @@ import Testing
             Refusal(status: 429, failure: .tryLater, keepsIntent: false),
             Refusal(status: 503, failure: .tryLater, keepsIntent: false),
             Refusal(status: 500, failure: .outcomeUnknown, keepsIntent: true),
+            Refusal(status: 502, failure: .outcomeUnknown, keepsIntent: true),
+            Refusal(status: 504, failure: .outcomeUnknown, keepsIntent: true),
             Refusal(status: 200, kind: .malformed("no JSON"), failure: .outcomeUnknown, keepsIntent: true),
             Refusal(status: 400, code: "brand_new", failure: .report, keepsIntent: false),
             // What an earlier attempt left unknown, a later one that changed nothing does not settle.

@@ -1,10 +1,12 @@
+import GRDB
 import OAuth
 import OAuthClient
-import SQLiteStore
+import Synchronization
 import Testing
 import Vault
 
 @testable import Broker
+@testable import SQLiteStore
 
 @Suite struct RefreshTests {
     private func expired() async throws -> Bench {
@@ -192,6 +194,115 @@ import Vault
         #expect(try await bench.grant("app").state == "revoked")
         for _ in 0..<100 where !bench.provider.seen.contains(where: { $0.form["token"] == "rt-1" }) { try await Task.sleep(for: .milliseconds(20)) }
         #expect(bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "rt-1" })
+    }
+
+    @Test("A clock that is set wrong does not cost the refresh token that an ID token came with", arguments: [-7200, 7200])
+    func anIDTokenOfAnotherTime(_ seconds: Int) async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode) { $0.oauth.scopes = ["openid"] }
+        let trip = try await Trip(bench, "app")
+        bench.provider.set(members: try trip.idToken(subject: "alice", at: bench.time))
+        #expect(await trip.callback().error == nil)
+        bench.time.advance(.seconds(seconds))
+        #expect(try await bench.token("app", .init(forceRefresh: true)).text == "at-2")
+        let grant = try await bench.grant("app").grant
+        #expect(grant.state == .active && grant.tokenGeneration == 2)
+    }
+
+    @Test("A refusal of a renewal on its way does not let a voided token serve again (SEC-37)") func aVoidedGrantThatIsRefused() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app")
+        bench.provider.hold()
+        bench.provider.script(.json(400, #"{"error":"invalid_grant"}"#))
+        let refresh = Task { await bench.code { _ = try await bench.token("app", .init(forceRefresh: true)) } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        var settings = try await bench.broker.connection(id: "app", for: bench.admin).settings
+        settings.oauth.tokenURL = "https://elsewhere.example/token"
+        _ = try await bench.broker.updateConnection(
+            id: "app", settings: settings, clientSecret: .set(ClientSecret("s")), password: .keep, keepGrants: false, expectedRevision: nil,
+            by: bench.admin)
+        bench.provider.letGo()
+        #expect(await refresh.value == .conflict)
+        #expect(try await bench.grant("app").grant.stateReason == "host_changed")
+        #expect(await bench.code { _ = try await bench.token("app") } == .reauthorizationRequired)
+    }
+
+    // MARK: Tokens that cannot be written
+
+    @Test("Tokens that come too late while the database cannot be written are held, and revoked when it can") func lateAndUnwritten() async throws {
+        let bench = try await expired()
+        bench.provider.hold()
+        let refresh = Task { await bench.code { _ = try await bench.token("app") } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        try await bench.importGrant("app", access: "at-person", refresh: "rt-person")
+        try await bench.store.write { try $0.execute(sql: "ALTER TABLE orphan_token RENAME TO away") }
+        bench.provider.letGo()
+        #expect(await refresh.value == .unavailable)
+        #expect(!bench.broker.unwritten.isEmpty)
+        try await bench.store.write { try $0.execute(sql: "ALTER TABLE away RENAME TO orphan_token") }
+        await bench.broker.writeUnwritten()
+        #expect(bench.broker.unwritten.isEmpty)
+        #expect(try await bench.token("app").text == "at-person")
+        for _ in 0..<100 where !bench.provider.seen.contains(where: { $0.form["token"] == "rt-1" }) { try await Task.sleep(for: .milliseconds(20)) }
+        #expect(bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "rt-1" })
+    }
+
+    @Test("Held tokens of a connection that is removed meanwhile do not wait for ever") func heldAndRemoved() async throws {
+        let bench = try await expired()
+        bench.provider.hold()
+        let refresh = Task { await bench.code { _ = try await bench.token("app") } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        try await bench.store.set(isWritable: false)
+        bench.provider.letGo()
+        #expect(await refresh.value == .unavailable)
+        try await bench.store.set(isWritable: true)
+        #expect(!bench.broker.unwritten.isEmpty)
+        try await bench.broker.deleteConnection(id: "app", by: bench.admin)
+        await bench.broker.writeUnwritten()
+        #expect(bench.broker.unwritten.isEmpty)
+    }
+
+    @Test("Of two that are held for one grant none is dropped, and a person's consent is the one that is kept") func twoAreHeld() async throws {
+        let bench = try await expired()
+        let connection = try await bench.broker.connection(id: "app", for: bench.admin)
+        let grant = try await bench.grant("app").grant
+        func hold(_ token: String, _ kind: WebhookEvent.Kind) throws {
+            let tokens = TokenSet(imported: .init(accessToken: AccessToken(token), refreshToken: nil, expiresIn: 3600, scope: nil), at: bench.time.wall.now())
+            let next = try bench.broker.seal(tokens, as: grant, connection: connection, subject: "", renewable: true)
+            bench.broker.hold(
+                next, expectedGeneration: grant.tokenGeneration, connection: connection, events: [bench.broker.event(kind, next, of: connection)],
+                because: StoreError.unavailable("the disk is full"))
+        }
+        try hold("at-renewal", .grantRefreshed)
+        try hold("at-person", .grantCreated)
+        await bench.broker.writeUnwritten()
+        #expect(bench.broker.unwritten.isEmpty)
+        #expect(try await bench.token("app").text == "at-person")
+        for _ in 0..<100 where !bench.provider.seen.contains(where: { $0.form["token"] == "at-renewal" }) { try await Task.sleep(for: .milliseconds(20)) }
+        #expect(bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "at-renewal" })
+    }
+
+    @Test("At the end one renewal that takes too long does not cut off another") func theEndWaitsForEach() async throws {
+        let renewals = Renewals()
+        let uid = UID.make(at: Timestamp(milliseconds: 0))
+        let ended = Mutex(false)
+        await #expect(throws: Problem.self) {
+            _ = try await renewals.join(.init(connectionUID: uid, subject: "slow"), patience: .zero) {
+                try await Task.sleep(for: .seconds(5))
+                throw Problem(.internal, "too late")
+            }
+        }
+        try await Task.sleep(for: .milliseconds(1100))
+        await #expect(throws: Problem.self) {
+            _ = try await renewals.join(.init(connectionUID: uid, subject: "quick"), patience: .zero) {
+                try await Task.sleep(for: .milliseconds(100))
+                ended.withLock { $0 = true }
+                throw Problem(.internal, "ended")
+            }
+        }
+        await renewals.close(patience: .seconds(1))
+        #expect(ended.withLock { $0 })
     }
 
     @Test("A renewal on its way does not revive what a moved host voided (SEC-37)") func aVoidedGrantStaysVoided() async throws {

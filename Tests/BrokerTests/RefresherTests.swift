@@ -164,6 +164,19 @@ import Vault
         #expect(try await renewedCount(bench, "dark") == 0)
     }
 
+    @Test("What connections whose provider is down may not use goes to the others") func theShareOfTheDark() async throws {
+        let bench = try await Bench()
+        for index in 0..<40 { try await add("dark\(index)", 5, to: bench, endpoint: "https://dark.example/token") }
+        try await add("light", 60, to: bench)
+        bench.time.advance(.seconds(3500))
+        bench.provider.set(darkHost: "dark.example")
+        for _ in 0..<6 {
+            await pass(bench)
+            bench.time.advance(.seconds(1))
+        }
+        #expect(try await renewedCount(bench, "light") == 60)
+    }
+
     @Test("A claim of a process that died ends by itself") func aClaimEnds() async throws {
         let bench = try await bench(3)
         bench.time.advance(.seconds(3400))
@@ -243,11 +256,13 @@ import Vault
             events: [.grantReauthorizationRequired]),
         Day(answer: .json(401, #"{"error":"invalid_client"}"#), name: "invalid_client", most: 1, state: "expired", events: [.connectionMisconfigured]),
         Day(answer: .json(503, ""), name: "503", most: 1000, state: "expired", events: [.connectionProviderDown]),
-        Day(answer: .json(429, "{}"), name: "429", most: 1000, state: "expired", events: [.connectionProviderDown]),
+        Day(answer: .json(429, "{}"), name: "429", most: 1000, state: "expired", events: []),
         Day(
             answer: .fails(TransportError(.unreachable("connection refused"), mayHaveBeenSent: false)), name: "refused", most: 1000, state: "expired",
             events: [.connectionProviderDown]),
-        Day(answer: .fails(TransportError(.timedOut, mayHaveBeenSent: true)), name: "timed out", most: 1000, state: "expired", events: [.connectionProviderDown]),
+        Day(
+            answer: .fails(TransportError(.timedOut, mayHaveBeenSent: true)), name: "timed out", most: 1000, state: "expired", events: [.connectionProviderDown]
+        ),
         Day(answer: .json(400, #"{"error":"brand_new"}"#), name: "an unknown code", most: 1000, state: "expired", events: []),
     ]
 
@@ -306,6 +321,43 @@ import Vault
         #expect(views.map(\.grant.subject) == ["u"])
     }
 
+    @Test("A changed limit of inactivity holds for the grants that are there") func aChangedLimit() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app")
+        #expect(try await bench.grant("app").grant.diesAt == nil)
+        for days in [30, 7, nil] {
+            var settings = try await bench.broker.connection(id: "app", for: bench.admin).settings
+            settings.oauth.refreshTokenIdleDays = days
+            _ = try await bench.broker.updateConnection(
+                id: "app", settings: settings, clientSecret: .keep, password: .keep, keepGrants: false, expectedRevision: nil, by: bench.admin)
+            let grant = try await bench.grant("app").grant
+            #expect(grant.diesAt == days.map { grant.createdAt + .seconds($0 * 86_400) })
+            #expect((grant.warnAt == nil) == (days == nil))
+            #expect(grant.dueAt != nil)
+        }
+    }
+
+    @Test("Who subscribed is told of each grant that a moved host voids, once") func aMovedHost() async throws {
+        let bench = try await Bench()
+        try await bench.store.insert(
+            Webhook(id: "wh_1", url: "https://app.example/hook", kinds: nil, secret: Sealed(bytes: [1]), createdAt: bench.time.wall.now()))
+        try await bench.connection("app", .authorizationCode)
+        for subject in ["a", "b"] { try await bench.importGrant("app", subject: subject) }
+        for host in ["elsewhere", "farther"] {
+            var settings = try await bench.broker.connection(id: "app", for: bench.admin).settings
+            settings.oauth.tokenURL = "https://\(host).example/token"
+            _ = try await bench.broker.updateConnection(
+                id: "app", settings: settings, clientSecret: .set(ClientSecret("s")), password: .keep, keepGrants: false, expectedRevision: nil,
+                by: bench.admin)
+        }
+        let told = try await bench.store.deliveries(webhook: "wh_1", state: nil, before: nil, limit: 10).map(\.event)
+            .filter { $0.kind == .grantReauthorizationRequired }
+        #expect(Set(told.map(\.subject)) == ["a", "b"])
+        #expect(told.count == 2)
+        #expect(told.allSatisfy { $0.data.contains("host_changed") })
+    }
+
     @Test func theEndOfAClientSecretIsAnnouncedOnceForEachEnd() async throws {
         let bench = try await Bench()
         let end = bench.time.wall.now() + .seconds(20 * 86_400)
@@ -357,6 +409,39 @@ import Vault
         await bench.broker.watchClock()
         await pass(bench)
         #expect(try await renewedCount(bench) == 1)
+    }
+
+    @Test("What a clock that was years ahead claimed is due again when it is set right, also at a start") func claimedInTheFuture() async throws {
+        let bench = try await bench(2)
+        let uid = try #require(try await bench.store.connection(id: "app")).uid
+        let future = bench.time.wall.now() + .seconds(4 * 365 * 86_400)
+        #expect(try await bench.store.claimDue(connection: uid, now: future, limit: 10, until: future + Broker.claimLifetime).count == 2)
+        await bench.broker.hastenDue()
+        bench.time.advance(.seconds(3400))
+        await pass(bench)
+        #expect(try await renewedCount(bench) == 2)
+    }
+
+    @Test("A refresh token whose last outcome is not known is sent once more before it dies of disuse") func theLastChance() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode) {
+            $0.keepAlive = true
+            $0.oauth.refreshTokenIdleDays = 30
+        }
+        try await bench.importGrant("app", expiresIn: nil)
+        bench.time.advance(.seconds(24 * 86_400 + 1))
+        // It arrives, and its answer is lost; the provider rotates nothing.
+        bench.provider.set(rotates: false)
+        bench.provider.script(.losesAnswer)
+        for _ in 0..<20 {
+            await pass(bench)
+            bench.time.advance(.seconds(3600))
+        }
+        #expect(bench.provider.requests("refresh_token").count == 1)
+        bench.time.advance(.seconds(3 * 86_400))
+        await pass(bench)
+        #expect(bench.provider.requests("refresh_token").count == 2)
+        #expect(try await bench.grant("app").grant.tokenGeneration == 2)
     }
 
     // MARK: Late answers

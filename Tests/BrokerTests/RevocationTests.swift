@@ -170,6 +170,22 @@ import Vault
         #expect(bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "at-1" })
     }
 
+    @Test("Connect links that are on their way end with what is named", arguments: ["connection", "subject", "key", "everything", "another"])
+    func openLinks(_ what: String) async throws {
+        let bench = try await Bench()
+        for id in ["a", "b"] { try await bench.connection(id, .authorizationCode) }
+        let (key, secret) = try await bench.broker.addKey(.init(name: "app", role: .use), by: bench.admin)
+        let app = try #require(bench.broker.authenticate(secret))
+        guard case .link(let session, _) = try await bench.broker.connect(connectionID: "a", options: .init(subject: "u"), by: app) else {
+            Issue.record("a person is asked")
+            return
+        }
+        _ = try await bench.broker.revokeAll(
+            connectionID: what == "connection" ? "a" : what == "another" ? "b" : nil, subject: what == "subject" ? "u" : nil,
+            keyID: what == "key" ? key.id : nil, by: bench.admin)
+        #expect(try await bench.store.session(id: session.id)?.state == (what == "another" ? .open : .expired))
+    }
+
     @Test func whoLeavesDoesNotStopIt() async throws {
         let bench = try await filled()
         let task = Task { try await bench.broker.revokeAll(connectionID: nil, subject: nil, keyID: nil, by: bench.admin) }

@@ -151,12 +151,12 @@ import Vault
         let (opened, first, second) = try await filled(backend)
         let store = opened.store
         _ = try await revoke(store, .init())
-        try await store.postponeOrphans(connection: first.uid, until: now + .seconds(60))
+        try await store.postponeOrphans(connection: first.uid, dueBefore: now + .seconds(30), until: now + .seconds(60))
         #expect(try await store.orphans(due: now, limit: 10).map(\.connectionUID) == [second.uid])
         #expect(try await store.orphans(due: now + .seconds(60), limit: 10).count == 4)
         let later = try #require(try await store.orphans(due: now + .seconds(60), limit: 10).first { $0.connectionUID == first.uid })
         try await store.updateOrphan(later.uid, nextTryAt: now + .seconds(120), tries: 3)
-        try await store.postponeOrphans(connection: first.uid, until: now + .seconds(90))
+        try await store.postponeOrphans(connection: first.uid, dueBefore: now + .seconds(90), until: now + .seconds(90))
         #expect(try await store.orphan(uid: later.uid)?.nextTryAt == now + .seconds(120))
         #expect(try await store.orphan(uid: later.uid)?.tries == 3)
     }

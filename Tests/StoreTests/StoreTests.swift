@@ -22,13 +22,17 @@ import Vault
         let connection = makeConnection("a")
         try await store.insert(connection)
         let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
-            for _ in 0..<50 { group.addTask { try await store.update(connection, expectedRevision: 1, voidsGrants: false) } }
+            for _ in 0..<50 { group.addTask { try await store.update(connection, expectedRevision: 1, grants: .none) } }
             return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
         }
         #expect(wins == 1)
         #expect(try await store.connection(id: "a")?.revision == 2)
-        try await store.setHealth(.init(state: .misconfigured, reason: "invalid_client", since: now), connection: connection.uid, events: [])
+        try await store.setHealth(
+            .init(state: .misconfigured, reason: "invalid_client", since: now), connection: connection.uid, expectedRevision: 2, events: [])
         #expect(try await store.connection(id: "a")?.health.reason == "invalid_client")
+        // That its provider is down, too, does not let it be asked again.
+        try await store.setHealth(.init(state: .providerDown, since: now), connection: connection.uid, expectedRevision: 2, events: [])
+        #expect(try await store.connection(id: "a")?.health.state == .misconfigured)
         #expect(try await store.connection(id: "a")?.revision == 2)
     }
 

@@ -110,7 +110,7 @@ import Vault
             ("1", Connection.Health.State.providerDown, WebhookEvent.Kind.connectionProviderDown), ("2", .providerDown, .connectionProviderDown),
             ("3", .ok, .connectionRecovered), ("4", .ok, .connectionRecovered),
         ] {
-            try await site.store.setHealth(.init(state: state, since: now), connection: site.a.connectionUID, events: [event(id, kind)])
+            try await site.store.setHealth(.init(state: state, since: now), connection: site.a.connectionUID, expectedRevision: 1, events: [event(id, kind)])
         }
         #expect(try await site.all("wh_a").map(\.event.id) == ["evt_3", "evt_1"])
     }

@@ -37,7 +37,10 @@ extension Client {
         try Self.check(hash: payload["at_hash"], of: accessToken, algorithm: algorithm)
         var nonce: Nonce?
         if case .authorizationCode(let code) = grant { nonce = code.nonce }
-        let claims = try check(payload: payload, nonce: nonce, now: now)
+        // At a refresh it says again whose tokens they are, and signs nobody in: a clock that is set wrong here must not cost the
+        // rotated refresh token that came with it. OpenID Connect Core §12.2.
+        let isRefresh = if case .refreshToken = grant { true } else { false }
+        let claims = try check(payload: payload, nonce: nonce, now: isRefresh ? nil : now)
         if let expectedSubject, !sameBytes(claims.subject, expectedSubject) { throw IDTokenError(reason: "sub is another than before") }
         return claims
     }
@@ -83,7 +86,8 @@ extension Client {
         }
     }
 
-    private func check(payload: JSONObject, nonce: Nonce?, now: Int) throws -> IDTokenClaims {
+    /// - Parameter now: `nil` = its times are read and not judged.
+    private func check(payload: JSONObject, nonce: Nonce?, now: Int?) throws -> IDTokenClaims {
         guard let issuer = payload["iss"]?.string, !issuer.isEmpty else { throw IDTokenError(reason: "iss is missing") }
         if let expected = server.issuer, !sameBytes(issuer, expected) { throw IDTokenError(reason: "iss is not the connection's issuer") }
         let audience: [String]
@@ -97,13 +101,8 @@ extension Client {
         if audience.count > 1, party == nil { throw IDTokenError(reason: "aud names others too, and azp is missing") }
         if let party, party.string.map({ sameBytes($0, registration.clientID) }) != true { throw IDTokenError(reason: "azp is not this client") }
         guard let expiresAt = Self.seconds(payload["exp"]) else { throw IDTokenError(reason: "exp is missing") }
-        guard expiresAt.addingReportingOverflow(Self.leeway).partialValue > now || expiresAt > Int.max - Self.leeway else {
-            throw IDTokenError(reason: "exp has passed; look at the clock of this machine if it repeats")
-        }
         guard let issuedAt = Self.seconds(payload["iat"]) else { throw IDTokenError(reason: "iat is missing") }
-        guard issuedAt <= now + Self.leeway else { throw IDTokenError(reason: "iat lies in the future; look at the clock of this machine if it repeats") }
-        guard issuedAt >= now - 86_400 else { throw IDTokenError(reason: "iat is more than a day ago") }
-        if let notBefore = Self.seconds(payload["nbf"]), notBefore > now + Self.leeway { throw IDTokenError(reason: "nbf lies in the future") }
+        if let now { try Self.check(expiresAt: expiresAt, issuedAt: issuedAt, notBefore: Self.seconds(payload["nbf"]), now: now) }
         if let nonce {
             guard let sent = payload["nonce"]?.string, nonce.withExposed({ constantTimeEqual(sent, $0) }) else {
                 throw IDTokenError(reason: "nonce is not the one that was sent")
@@ -112,6 +111,15 @@ extension Client {
         guard let subject = payload["sub"]?.string, (1...255).contains(subject.utf8.count), subject.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
         else { throw IDTokenError(reason: "sub is missing, or not 1 to 255 ASCII characters") }
         return IDTokenClaims(issuer: issuer, subject: subject, audience: audience, expiresAt: expiresAt, issuedAt: issuedAt)
+    }
+
+    private static func check(expiresAt: Int, issuedAt: Int, notBefore: Int?, now: Int) throws {
+        guard expiresAt.addingReportingOverflow(leeway).partialValue > now || expiresAt > Int.max - leeway else {
+            throw IDTokenError(reason: "exp has passed; look at the clock of this machine if it repeats")
+        }
+        guard issuedAt <= now + leeway else { throw IDTokenError(reason: "iat lies in the future; look at the clock of this machine if it repeats") }
+        guard issuedAt >= now - 86_400 else { throw IDTokenError(reason: "iat is more than a day ago") }
+        if let notBefore, notBefore > now + leeway { throw IDTokenError(reason: "nbf lies in the future") }
     }
 
     private static func seconds(_ value: JSONValue?) -> Int? {

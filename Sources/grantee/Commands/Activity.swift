@@ -72,8 +72,8 @@ struct ActivityCommand: AsyncParsableCommand {
                     chain.node, String(chain.entries), chain.from ?? "", chain.to ?? "", String(chain.anchors),
                     chain.broken.map { "broken at \($0.sequence)" } ?? "whole")
             }
-            table.print(nothing: "Nothing was recorded yet.")
-            if audit.unlinked > 0 { Terminal.say("\(audit.unlinked) entries are in no chain; \(audit.unlinkedBefore) were there before there was one.") }
+            table.print(nothing: "There are no entries.")
+            if audit.unlinked > 0 { Terminal.say("Entries in no chain: \(audit.unlinked); from before there was one: \(audit.unlinkedBefore).") }
         }
 
         /// - Throws: ``Failure`` (usage).

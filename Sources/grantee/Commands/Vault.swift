@@ -106,7 +106,8 @@ struct VaultCommand: AsyncParsableCommand {
             discussion: """
                 The server goes on serving meanwhile. What was begun is gone on with when this is run again, also after a crash.
 
-                Where the server keeps its master key itself (master.key in the data directory), a new one is made. Where GRANTEE_MASTER_KEYS or \
+                Where the server keeps its master key itself (master.key in the data directory), a new one takes its place: if you have \
+                backups, copy the file first, to another place, for without the old key they open no more. Where GRANTEE_MASTER_KEYS or \
                 GRANTEE_MASTER_KEYS_FILE gives it: put a new key first in the list, keep the old one behind it, restart the server, run this, and \
                 take the old one out.
                 """)

@@ -11,7 +11,12 @@ struct APIClient {
     private let key: String
     private static let longestAnswer = 32 << 20
     /// Follows no redirect: one could carry the key to another host.
-    private static let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: .init(redirectConfiguration: .disallow))
+    private static let client: HTTPClient = {
+        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        // Where nobody listens, that is said at once.
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
 
     init(base: String, key: String) {
         self.base = base

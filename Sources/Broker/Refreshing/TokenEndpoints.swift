@@ -18,7 +18,10 @@ final class TokenEndpoints: Sendable {
             defer { entries[endpoint] = entry }
             guard let until = entry.pace.pause(at: now) ?? entry.breaker.admit(at: now) else { return nil }
             var problem = entry.lastProblem ?? Problem(.providerUnreachable, "the token endpoint does not answer", fix: "try again later")
-            problem.retryAfter = max(Int((until.milliseconds - now.milliseconds + 999) / 1000), 1)
+            let seconds = max(Int((until.milliseconds - now.milliseconds + 999) / 1000), 1)
+            // Else whoever sees the provider up again takes this for an answer of now.
+            problem.detail += "; it is not asked again for \(seconds) s"
+            problem.retryAfter = seconds
             return problem
         }
     }
@@ -61,6 +64,16 @@ final class TokenEndpoints: Sendable {
     /// One more request: it counts for the pace.
     func spend(_ endpoint: String) {
         entries.withLock { $0[endpoint, default: Entry()].pace.spend() }
+    }
+
+    /// The clock was set: no pause and no wait gets longer for it.
+    func clockWasSet(by jump: Duration) {
+        entries.withLock { entries in
+            for endpoint in entries.keys {
+                entries[endpoint]?.breaker.clockWasSet(by: jump)
+                entries[endpoint]?.pace.clockWasSet(by: jump)
+            }
+        }
     }
 
     /// As a value, to be looked at.

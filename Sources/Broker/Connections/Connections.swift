@@ -133,7 +133,8 @@ extension Broker {
         new.updatedAt = clock.now()
         if new.health.state != .ok { new.health = .init(state: .ok, since: new.updatedAt) }
         connectionCache.remove(id)
-        guard try await asProblem({ try await store.update(new, expectedRevision: old.revision, voidsGrants: move.movesTokens && !keepGrants) }) else {
+        let change = grantsChange(from: old, to: new, voids: move.movesTokens && !keepGrants)
+        guard try await asProblem({ try await store.update(new, expectedRevision: old.revision, grants: change) }) else {
             throw Self.changedMeanwhile
         }
         connectionCache.remove(id)
@@ -141,6 +142,19 @@ extension Broker {
         note("connection.changed", connection: new, caller: caller, detail: move.movesTokens ? "host changed" : nil)
         new.revision = old.revision + 1
         return new
+    }
+
+    private func grantsChange(from old: Connection, to new: Connection, voids: Bool) -> GrantsChange {
+        let idleDays = new.settings.oauth.refreshTokenIdleDays
+        if voids {
+            return .void { [self] grant in
+                var voided = grant
+                voided.state = .reauthorizationRequired
+                return [event(.grantReauthorizationRequired, voided, of: new, reason: "host_changed", remedy: .reauthorize)]
+            }
+        }
+        guard idleDays != old.settings.oauth.refreshTokenIdleDays else { return .none }
+        return .endings { $0.setEndings(idleDays: idleDays) }
     }
 
     private static let changedMeanwhile = Problem(
@@ -190,20 +204,26 @@ extension Broker {
         }
     }
 
+    /// The reason of a connection whose provider answers 429.
+    static let rateLimited = "rate_limited"
+
     /// Only on a change, so that a healthy connection costs no write.
     func setHealth(_ state: Connection.Health.State, reason: String?, of connection: Connection) async {
         guard connection.health.state != state || connection.health.reason != reason else { return }
         do {
-            // What was asked with settings that are gone says nothing about those that are there.
-            guard try await store.connection(uid: connection.uid)?.revision == connection.revision else { return }
             connectionCache.remove(connection.id)
-            let announced =
+            let announced: [WebhookEvent] =
                 switch state {
-                case .ok: event(.connectionRecovered, of: connection)
-                case .misconfigured: event(.connectionMisconfigured, of: connection, reason: reason, remedy: .fixConnection)
-                case .providerDown: event(.connectionProviderDown, of: connection, reason: reason, remedy: .tryLater)
+                // A provider that wants to be asked more slowly is up: nobody is told.
+                case .providerDown where reason == Self.rateLimited: []
+                case .ok where connection.health.reason == Self.rateLimited: []
+                case .ok: [event(.connectionRecovered, of: connection)]
+                case .misconfigured: [event(.connectionMisconfigured, of: connection, reason: reason, remedy: .fixConnection)]
+                case .providerDown: [event(.connectionProviderDown, of: connection, reason: reason, remedy: .tryLater)]
                 }
-            try await store.setHealth(.init(state: state, reason: reason, since: clock.now()), connection: connection.uid, events: [announced])
+            try await store.setHealth(
+                .init(state: state, reason: reason, since: clock.now()), connection: connection.uid, expectedRevision: connection.revision,
+                events: announced)
             connectionCache.remove(connection.id)
             logger.log(
                 level: state == .ok ? .notice : .warning, "a connection's health changed",

@@ -240,11 +240,12 @@ extension Broker {
         var marked = grant
         marked.state = .reauthorizationRequired
         marked.stateReason = reason
-        _ = try await store.setState(
+        let isMarked = try await store.setState(
             .reauthorizationRequired, reason: reason, at: now, grant: grant.uid, expectedGeneration: grant.tokenGeneration,
             events: [event(.grantReauthorizationRequired, marked, of: connection, reason: reason, remedy: .reauthorize)])
         try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration)
         tokenCache.remove(key)
+        guard isMarked else { return Problem(.conflict, "the grant changed meanwhile; the provider's refusal says nothing about it now", fix: "ask again") }
         note("grant.reauthorization_required", connection: connection, subject: grant.subject, detail: reason)
         if reason == "invalid_grant", grant.rotates == true {
             // Sent once by us, and refused: somebody else may have used a copy. SEC-62.
@@ -253,12 +254,13 @@ extension Broker {
         return Self.reauthorizationRequired(connection, marked, provider: provider)
     }
 
-    /// A refusal without a known reason says nothing of the provider's health, nor does one that came too fast.
+    /// A refusal without a known reason says nothing of the provider's health.
     private func providerFailed(_ problem: Problem, remedy: Remedy, connection: Connection, key: GrantKey) async {
         // Ours, where the provider did not answer, is advice to callers.
         let retryAfter = problem.provider == nil ? nil : problem.retryAfter
         backOff.failed(key, problem: problem, retryAfter: retryAfter, now: clock.now())
-        if remedy == .tryLater { await setHealth(.providerDown, reason: problem.code.rawValue, of: connection) }
+        guard remedy == .tryLater else { return }
+        await setHealth(.providerDown, reason: problem.provider?.status == 429 ? Self.rateLimited : problem.code.rawValue, of: connection)
     }
 
     func captureProblem(_ error: CaptureError) -> Problem {
@@ -399,7 +401,12 @@ extension Broker {
             return .held
         }
         guard written else {
-            try await settleLate(grant, connection: connection)
+            do {
+                try await settleLate(grant, connection: connection)
+            } catch {
+                hold(grant, expectedGeneration: old?.tokenGeneration, connection: connection, events: events, because: error)
+                return .held
+            }
             return .overtaken
         }
         let issued = IssuedToken(
@@ -430,7 +437,13 @@ extension Broker {
                 logger.error("a grant's tokens do not open", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
             }
         }
-        try await keepAsOrphan(grant, connection: connection)
+        do {
+            try await keepAsOrphan(grant, connection: connection)
+        } catch StoreError.conflict {
+            guard try await store.connection(uid: connection.uid) == nil else { throw StoreError.conflict }
+            // With its connection went the keys that open them: nothing can be done with them any more.
+            logger.warning("tokens came for a connection that is gone; they are dropped", metadata: ["connection": "\(connection.id)"])
+        }
     }
 
     static func isSame<Kind>(_ a: Secret<Kind>?, _ b: Secret<Kind>?) -> Bool {
@@ -463,7 +476,7 @@ extension Broker {
                     written = false
                 }
                 if !written { try await settleLate(entry.grant, connection: entry.connection) }
-                unwritten.remove(key, generation: entry.grant.tokenGeneration)
+                unwritten.remove(key, id: entry.id)
                 tokenCache.remove(.init(connectionID: entry.connection.id, subject: key.subject))
                 logger.notice("tokens that waited are written", metadata: ["connection": "\(entry.connection.id)"])
             } catch {

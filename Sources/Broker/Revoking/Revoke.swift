@@ -201,7 +201,9 @@ extension Broker {
             let asked = retryAfter.map { Duration.seconds(min(max($0, 1), 86_400)) }
             let wait = asked ?? .seconds(min(60 << min(orphan.tries, 6), 3600))
             try await store.updateOrphan(orphan.uid, nextTryAt: now + wait, tries: orphan.tries + 1)
-            try await store.postponeOrphans(connection: connection.uid, until: now + (asked ?? .seconds(60)))
+            // Of several that fail at once the first moves them; there may be a hundred thousand.
+            let rest = asked ?? .seconds(60)
+            try await store.postponeOrphans(connection: connection.uid, dueBefore: now + rest / 2, until: now + rest)
         } catch {
             logger.warning("a revocation to repeat was not noted; its old time stands", metadata: ["error": "\(error)"])
         }

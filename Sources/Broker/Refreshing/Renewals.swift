@@ -65,8 +65,9 @@ actor Renewals {
 
     /// Waits for all of them, each as long as a token request may take; none begins afterwards.
     func close(patience: Duration) async {
-        while let oldest = inFlight.values.map(\.begun).min() {
-            let rest = patience - (ContinuousClock.now - oldest)
+        // One that takes too long does not cut off the others: the last that was begun says how long it is.
+        while let youngest = inFlight.values.map(\.begun).max() {
+            let rest = patience - (ContinuousClock.now - youngest)
             guard rest > .zero else { break }
             let timer = Task {
                 do { try await Task.sleep(for: rest) } catch { return }
@@ -91,19 +92,39 @@ final class UnwrittenTokens: Sendable {
         let expectedGeneration: Int?
         let connection: Connection
         let events: [WebhookEvent]
+        /// Given by ``hold(_:for:)``.
+        var id = 0
     }
-    private let entries = Mutex<[GrantKey: Entry]>([:])
+    private struct State {
+        /// Of one grant, in the order in which they are written: a person's consent and a renewal may come while neither can be.
+        var entries: [GrantKey: [Entry]] = [:]
+        var lastID = 0
+    }
+    private let state = Mutex(State())
 
-    var isEmpty: Bool { entries.withLock { $0.isEmpty } }
-    func hold(_ entry: Entry, for key: GrantKey) { entries.withLock { $0[key] = entry } }
-    func find(_ key: GrantKey) -> Entry? { entries.withLock { $0[key] } }
-    /// Unless a newer one is held by now.
-    func remove(_ key: GrantKey, generation: Int) {
-        entries.withLock { entries in
-            if entries[key]?.grant.tokenGeneration == generation { entries[key] = nil }
+    var isEmpty: Bool { state.withLock { $0.entries.isEmpty } }
+
+    /// A person's consent is written before a renewal: of two of one generation the first wins.
+    func hold(_ entry: Entry, for key: GrantKey) {
+        state.withLock { state in
+            state.lastID += 1
+            var entry = entry
+            entry.id = state.lastID
+            let isConsent = entry.events.contains { $0.kind == .grantCreated }
+            var held = state.entries[key] ?? []
+            held.insert(entry, at: isConsent ? 0 : held.count)
+            state.entries[key] = held
         }
     }
-    var all: [(GrantKey, Entry)] { entries.withLock { $0.map { ($0.key, $0.value) } } }
+    func find(_ key: GrantKey) -> Entry? { state.withLock { $0.entries[key]?.first } }
+
+    func remove(_ key: GrantKey, id: Int) {
+        state.withLock { state in
+            state.entries[key]?.removeAll { $0.id == id }
+            if state.entries[key]?.isEmpty == true { state.entries[key] = nil }
+        }
+    }
+    var all: [(GrantKey, Entry)] { state.withLock { state in state.entries.flatMap { key, entries in entries.map { (key, $0) } } } }
 }
 
 /// When a grant's provider may be asked again after it failed. Honours `Retry-After`; else the first retry is free and
@@ -143,4 +164,14 @@ final class BackOff: Sendable {
     }
 
     func succeeded(_ key: GrantKey) { entries.withLock { $0[key] = nil } }
+
+    /// The clock was set: no wait gets longer for it.
+    func clockWasSet(by jump: Duration) {
+        entries.withLock { entries in entries = entries.mapValues { Entry(failures: $0.failures, notBefore: $0.notBefore + jump, problem: $0.problem) } }
+    }
+
+    /// Drops those that nobody asked for in the hour behind their wait: of grants that are gone, or that wait for a person.
+    func forgetOld(now: Timestamp) { entries.withLock { entries in entries = entries.filter { now < $0.value.notBefore + .seconds(3600) } } }
+
+    var count: Int { entries.withLock { $0.count } }
 }

@@ -124,11 +124,17 @@ extension Broker {
     /// - Throws: a store error; what was stopped until then stays so.
     private func stop(_ record: RevocationRecord, by caller: Caller?) async throws {
         if let key = record.filter.key { try await stop(key: key, by: caller) }
+        // A link that is on its way would make a grant anew.
+        try await store.endSessions(record.filter)
         var revoked: [RevokedGrant] = []
-        repeat {
-            revoked += try await turnIntoTombstones(record)
-        } while try await !forbidFetching(record.filter)
-        try await store.noteStopped(revocation: record.id, at: clock.now())
+        do {
+            repeat { try await turnIntoTombstones(record, &revoked) } while try await !forbidFetching(record.filter)
+            try await store.noteStopped(revocation: record.id, at: clock.now())
+        } catch {
+            // Those it got to are told of once, and now: whoever goes on does not find them any more.
+            try await note(revoked, of: record, by: caller)
+            throw error
+        }
         logger.notice("grants were revoked", metadata: ["revocation": "\(record.id)", "grants": "\(revoked.count)"])
         try await note(revoked, of: record, by: caller)
     }
@@ -141,8 +147,7 @@ extension Broker {
         guard activityLog.isAccepting else { throw StoreError.unavailable("uses cannot be recorded") }
     }
 
-    private func turnIntoTombstones(_ record: RevocationRecord) async throws -> [RevokedGrant] {
-        var all: [RevokedGrant] = []
+    private func turnIntoTombstones(_ record: RevocationRecord, _ all: inout [RevokedGrant]) async throws {
         var revoked: [RevokedGrant]
         repeat {
             let now = clock.now()
@@ -154,7 +159,6 @@ extension Broker {
             all += revoked
             Failpoint.pass("revocation.chunk")
         } while revoked.count == Self.revocationChunk
-        return all
     }
 
     /// Those in memory. Of more than one connection it is all of them: they come back with the next reads.

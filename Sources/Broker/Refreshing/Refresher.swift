@@ -27,9 +27,15 @@ extension Broker {
                 return turn
             }
             let share = max(free / due.count, 1)
+            var hungry: [UID] = []
             for uid in due[start...] + due[..<start] where free > 0 {
-                free -= try await beginRenewals(of: uid, atMost: min(share, free))
+                let limit = min(share, free)
+                let begun = try await beginRenewals(of: uid, atMost: limit)
+                free -= begun
+                if begun == limit { hungry.append(uid) }
             }
+            // What is left by those whose endpoints may not be asked now goes to the others.
+            for uid in hungry where free > 0 { free -= try await beginRenewals(of: uid, atMost: free) }
         } catch {
             logger.warning("grants that are due were not read", metadata: ["error": "\(error)"])
         }
@@ -48,9 +54,11 @@ extension Broker {
     }
 
     private func keepFresh(_ grant: Grant, of connection: Connection) async {
-        let isDead = !Lifetime(of: grant).isAlive(at: clock.now())
+        let now = clock.now()
+        let isDead = !Lifetime(of: grant).isAlive(at: now)
+        let isLastChance = Lifetime.lastChance(of: grant).map { now >= $0 } ?? false
         do {
-            _ = try await renewed(connection, key: grant.key, seen: grant.tokenGeneration, demanded: isDead)
+            _ = try await renewed(connection, key: grant.key, seen: grant.tokenGeneration, demanded: isDead || isLastChance)
         } catch {
             logger.info("a renewal in the background failed", metadata: ["connection": "\(connection.id)", "code": "\(error.code.rawValue)"])
             await postpone(grant, after: error)
@@ -62,9 +70,12 @@ extension Broker {
         let wait = Double(min(max(problem.retryAfter ?? 60, 1), 3600))
         var until = clock.now() + .seconds(wait * Double.random(in: 1...1.25))
         do {
-            // While its access token serves, a refresh token that may be spent is left alone.
+            // While its access token serves, a refresh token that may be spent is left alone, unless it dies before.
             let intent = try await store.intent(grant: grant.uid)
-            if intent?.generation == grant.tokenGeneration, let expiresAt = grant.expiresAt { until = max(until, expiresAt) }
+            if intent?.generation == grant.tokenGeneration {
+                let next = [grant.expiresAt, Lifetime.lastChance(of: grant)].compactMap { $0 }.min()
+                until = max(until, next ?? until)
+            }
             try await store.postpone(grant: grant.uid, expectedGeneration: grant.tokenGeneration, until: until)
         } catch {
             // Its claim ends by itself.

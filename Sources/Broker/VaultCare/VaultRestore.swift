@@ -60,7 +60,7 @@ extension Broker {
         }
         try await store.changeMeta([RestoreMark.name: try RestoreMark(backupAt: backup.at, restoredAt: now).bytes, BackupMark.name: nil])
         logger.warning(
-            "this database came from a backup; refresh tokens in it may have been spent since, and those people will have to connect again",
+            "this database came from a backup; refresh tokens in it may have been spent since: `grantee vault verify` names the grants",
             metadata: ["backup_at": "\(backup.at.rfc3339)", "may_be_spent": "\(count)"])
         note("vault.restored", detail: "backup of \(backup.at.rfc3339), \(count) grants may hold a spent refresh token")
     }

@@ -92,6 +92,7 @@ extension Broker {
             try await store.disableWebhook(id: delivery.webhookID, at: now)
             meters.webhookDelivery(result: "failed")
             note("webhook.disabled", detail: delivery.webhookID)
+            logger.warning("a webhook was disabled: its receiver answered that it is gone", metadata: ["webhook": "\(delivery.webhookID)"])
         case .failed(let status, let error, let retryAfter):
             let next = WebhookTry.next(
                 tries: delivery.tries + 1, begunAt: delivery.begunAt, now: now, retryAfter: retryAfter, jitter: .random(in: 0.8...1.2))

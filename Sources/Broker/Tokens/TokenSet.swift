@@ -92,11 +92,7 @@ extension Broker {
         grant.stateReason = nil
         let isRenewable = renewable || tokens.refreshToken != nil
         grant.nextRefreshAt = isRenewable ? Lifetime.renewAt(issuedAt: tokens.issuedAt, expiresAt: tokens.expiresAt) : nil
-        let idle = tokens.refreshToken == nil ? nil : connection.settings.oauth.refreshTokenIdleDays.map { tokens.issuedAt + .seconds($0 * 86_400) }
-        grant.dueAt = Lifetime.dueAt(
-            issuedAt: tokens.issuedAt, renewAt: grant.nextRefreshAt, expiresAt: tokens.expiresAt, idleAt: idle, jitter: .random(in: 0..<1))
-        grant.diesAt = tokens.refreshToken == nil ? nil : [tokens.refreshExpiresAt, idle].compactMap { $0 }.min()
-        grant.warnAt = grant.diesAt.map { Lifetime.warnAt(issuedAt: tokens.issuedAt, diesAt: $0) }
+        grant.setEndings(idleDays: connection.settings.oauth.refreshTokenIdleDays, issuedAt: tokens.issuedAt)
         return grant
     }
 
@@ -110,5 +106,17 @@ extension Broker {
         guard let sealed = grant.refreshToken else { return nil }
         return RefreshToken(
             String(decoding: try keyring.open(sealed, at: .refreshToken(grant.uid, generation: grant.tokenGeneration)), as: UTF8.self))
+    }
+}
+
+extension Grant {
+    /// When it is due, when its refresh token dies, and when that is announced.
+    /// - Parameter issuedAt: when its tokens were asked for; `nil` = as far as the record tells.
+    mutating func setEndings(idleDays: Int?, issuedAt: Timestamp? = nil) {
+        let issuedAt = issuedAt ?? refreshedAt ?? createdAt
+        let idleAt = refreshToken == nil ? nil : idleDays.map { issuedAt + .seconds($0 * 86_400) }
+        dueAt = Lifetime.dueAt(issuedAt: issuedAt, renewAt: nextRefreshAt, expiresAt: expiresAt, idleAt: idleAt, jitter: .random(in: 0..<1))
+        diesAt = refreshToken == nil ? nil : [refreshExpiresAt, idleAt].compactMap { $0 }.min()
+        warnAt = diesAt.map { Lifetime.warnAt(issuedAt: issuedAt, diesAt: $0) }
     }
 }

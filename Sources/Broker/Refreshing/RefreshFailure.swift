@@ -24,8 +24,9 @@ enum RefreshFailure: String, Sendable, CaseIterable {
             switch error.remedy {
             case .reauthorize: self = .reauthorize
             case .fixClient: self = .fixConnection
-            case .tryLater: self = error.status == 500 ? .outcomeUnknown : .tryLater
-            case .report: self = error.status == 500 ? .outcomeUnknown : .report
+            // What stands before the server lost its answer.
+            case .tryLater: self = [500, 502, 504].contains(error.status) ? .outcomeUnknown : .tryLater
+            case .report: self = .report
             }
         }
     }

@@ -33,14 +33,12 @@ struct Breaker: Sendable {
         case .closed:
             return nil
         case .open(let until):
-            // Further away than any wait: the clock was set back.
-            guard now >= until || until > now + .seconds(2 * Self.longestWait) else { return until }
+            guard Self.isOver(until, at: now) else { return until }
             state = .recovering(allowed: 1)
             lastPass = now
             return nil
         case .recovering:
-            // One that never said how it ended does not close the way for ever.
-            guard left > 0 || now >= lastPass + .seconds(30) || now < lastPass else { return now + .seconds(1) }
+            guard left > 0 || isOverdue(at: now) else { return now + .seconds(1) }
             left = max(left - 1, 0)
             lastPass = now
             return nil
@@ -51,9 +49,21 @@ struct Breaker: Sendable {
     func allowance(at now: Timestamp) -> Int {
         switch state {
         case .closed: .max
-        case .open(let until): until <= now ? 1 : 0
-        case .recovering: left
+        case .open(let until): Self.isOver(until, at: now) ? 1 : 0
+        case .recovering: left > 0 || !isOverdue(at: now) ? left : 1
         }
+    }
+
+    /// A wait that is further away than any is over too: the clock was set back.
+    private static func isOver(_ until: Timestamp, at now: Timestamp) -> Bool { now >= until || until > now + .seconds(2 * longestWait) }
+
+    /// The last that passed never said how it ended: it does not close the way for ever.
+    private func isOverdue(at now: Timestamp) -> Bool { now >= lastPass + .seconds(30) || now < lastPass }
+
+    /// The clock was set: what is waited for comes no later for it.
+    mutating func clockWasSet(by jump: Duration) {
+        if case .open(let until) = state { state = .open(until: until + jump) }
+        lastPass = lastPass + jump
     }
 
     /// Any answer that is not a failure of the server: a refusal, too, shows that it is up.
@@ -122,6 +132,12 @@ struct Pace: Sendable {
 
     /// Below zero by a second's worth at most: callers who wait come first, and the background catches up.
     mutating func spend() { tokens = max(tokens - 1, -rate) }
+
+    /// The clock was set: what is waited for comes no later for it.
+    mutating func clockWasSet(by jump: Duration) {
+        pausedUntil = pausedUntil.map { $0 + jump }
+        refilledAt = refilledAt.map { $0 + jump }
+    }
 
     /// One more request per second for each second at full speed.
     mutating func succeeded() { rate = min(rate + 1 / max(rate, 1), Self.highestRate) }

@@ -27,10 +27,17 @@ extension Broker {
         logger.warning("the clock was set", metadata: ["seconds": "\(jump.components.seconds)"])
         tokenCache.removeAll()
         guard jump < .zero else { return }
+        backOff.clockWasSet(by: jump)
+        tokenEndpoints.clockWasSet(by: jump)
+        await hastenDue()
+    }
+
+    /// Also at the start: the clock may have been set back while nobody watched it.
+    func hastenDue() async {
         do {
-            try await store.hastenDue(notAfter: now)
+            try await store.hastenDue(notAfter: clock.now())
         } catch {
-            logger.warning("grants were not made due after the clock was set back", metadata: ["error": "\(error)"])
+            logger.warning("what a clock that was ahead put off was not made due", metadata: ["error": "\(error)"])
         }
     }
 }

@@ -30,6 +30,14 @@ struct Lifetime: Sendable, Hashable {
         return times.min()
     }
 
+    /// The last tenth of the life of a refresh token: whatever is known of it, it is sent before it dies.
+    static func lastChance(of grant: Grant) -> Timestamp? {
+        grant.diesAt.map { diesAt in
+            let life = max(diesAt.milliseconds - (grant.refreshedAt ?? grant.createdAt).milliseconds, 0)
+            return Timestamp(milliseconds: diesAt.milliseconds - life / 10)
+        }
+    }
+
     /// When the end of a refresh token is announced: a fifth of its life before, a week at most.
     static func warnAt(issuedAt: Timestamp, diesAt: Timestamp) -> Timestamp {
         let life = max(diesAt.milliseconds - issuedAt.milliseconds, 0)
