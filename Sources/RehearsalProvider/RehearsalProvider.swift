@@ -41,6 +41,8 @@ package struct RehearsalProvider: Sendable {
         try await withThrowingDiscardingTaskGroup { group in
             let placeholder = LateEndpoints()
             group.addTask {
+                // Also when it cannot listen: nobody waits for a port that never comes.
+                defer { port.continuation.finish() }
                 try await self.application(placeholder, host: configuration.host, port: configuration.port) { bound in
                     let issuer = configuration.issuer ?? "http://localhost:\(bound)"
                     placeholder.set(Endpoints(authority: authority, issuer: issuer, isControllable: configuration.isControllable, pages: pages))
@@ -48,7 +50,6 @@ package struct RehearsalProvider: Sendable {
                     port.continuation.yield(bound)
                     port.continuation.finish()
                 }.run()
-                port.continuation.finish()
             }
             // A browser may take localhost for ::1 first.
             for await bound in port.stream where configuration.host == "127.0.0.1" {

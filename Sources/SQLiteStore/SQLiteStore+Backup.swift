@@ -106,6 +106,8 @@ extension SQLiteStore {
             // The copy of a backup that no server was started on is as old as that one.
             try database.execute(
                 sql: "INSERT OR IGNORE INTO meta VALUES (?, ?)", arguments: [BackupMark.name, Data(try BackupMark(at: now).bytes)])
+            // The server that may run on the original did not die on the copy.
+            try database.execute(sql: "DELETE FROM meta WHERE name = ?", arguments: [RunningMark.name])
             let faults = try String.fetchAll(database, sql: "PRAGMA integrity_check(10)")
             guard faults == ["ok"] else {
                 throw BackupError("the database is damaged, and so would be its backup: \(faults.first ?? "")", hint: "keep the backups that you have")

@@ -5,6 +5,11 @@ package protocol VaultMark: Codable, Sendable {
     static var name: String { get }
 }
 
+/// While a server runs on the store: the name of its node. What tells a crash from a shutdown at the next start.
+package enum RunningMark {
+    package static let name = "running"
+}
+
 /// In a backup, and in a database that was restored from it and not started yet.
 package struct BackupMark: VaultMark, Hashable {
     package static let name = "backup"

@@ -55,6 +55,9 @@ struct ServeTests {
         let second = try await CommandLineTool().run(["serve", "--data-dir", other, "--port", "\(port)"])
         #expect(second.status == 1)
         #expect(second.errors.contains("error: port \(port) on 127.0.0.1 is in use\n"), "\(second.errors)")
+        let provider = try await CommandLineTool().run(["provider", "--port", "\(port)"])
+        #expect(provider.status == 1)
+        #expect(provider.errors.contains("error: port \(port) on 127.0.0.1 is in use\n"), "\(provider.errors)")
         server.signal(SIGTERM)
         _ = await server.outcome()
     }

@@ -3,15 +3,13 @@ import Vault
 
 /// That a server runs on this store: what tells a shutdown from a crash at the next start.
 extension Broker {
-    private static let running = "running"
-
     /// - Throws: a store error; then it does not count as started.
     func begin() async throws {
-        if let mark = try await store.meta(Self.running), !mark.isEmpty {
+        if let mark = try await store.meta(RunningMark.name), !mark.isEmpty {
             logger.warning("the server ended without a shutdown before; uses of its last second may be missing from the activity log")
             note("node.recovered", detail: "ended without a shutdown; uses of its last second may be missing")
         }
-        try await store.setMeta(Self.running, Array(configuration.node.utf8))
+        try await store.setMeta(RunningMark.name, Array(configuration.node.utf8))
         note("node.started", detail: configuration.node)
     }
 
@@ -26,7 +24,7 @@ extension Broker {
         }
         await activityWrites.inTurn { [self] in await activityWriter.anchor(now: clock.now(), always: true) }
         do {
-            try await store.setMeta(Self.running, [])
+            try await store.setMeta(RunningMark.name, [])
         } catch {
             logger.warning("the shutdown was not noted; the next start will take it for a crash", metadata: ["error": "\(error)"])
         }

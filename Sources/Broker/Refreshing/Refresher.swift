@@ -60,7 +60,8 @@ extension Broker {
         do {
             _ = try await renewed(connection, key: grant.key, seen: grant.tokenGeneration, demanded: isDead || isLastChance)
         } catch {
-            logger.info("a renewal in the background failed", metadata: ["connection": "\(connection.id)", "code": "\(error.code.rawValue)"])
+            // What it means for the connection is said once, where its health changes; for the grant it is in the activity log.
+            logger.debug("a renewal in the background failed", metadata: ["connection": "\(connection.id)", "code": "\(error.code.rawValue)"])
             await postpone(grant, after: error)
         }
     }

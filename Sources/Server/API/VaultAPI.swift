@@ -29,7 +29,13 @@ enum VaultAPI {
 
     static func verify(_ inbound: Inbound) async throws -> Outbound {
         _ = try inbound.query([])
-        return .lines(try inbound.broker.verifyVault(by: try inbound.caller), json)
+        let caller = try inbound.caller
+        try caller.requireAdmin()
+        let errors = FieldErrors()
+        let reader = ObjectReader(try await inbound.body(mayBeEmpty: true), errors: errors)
+        reader.finish()
+        try errors.check()
+        return .lines(try inbound.broker.verifyVault(by: caller), json)
     }
 
     // MARK: Lines

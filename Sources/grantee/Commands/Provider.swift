@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import NIOCore
 import OAuth
 import RehearsalProvider
 
@@ -30,8 +31,14 @@ struct Provider: AsyncParsableCommand {
         configuration.port = port
         if let clients { configuration.clients += try Self.read(clients) }
         let provider = RehearsalProvider(configuration: configuration, logger: logger)
-        try await Running.untilSignal(
-            [RunningService { try await provider.run { Terminal.write("Listening on \($0)") } }], logger: logger)
+        do {
+            try await Running.untilSignal(
+                [RunningService { try await provider.run { Terminal.write("Listening on \($0)") } }], logger: logger)
+        } catch let error as IOError {
+            throw Failure(
+                error.errnoCode == EADDRINUSE ? "port \(port) on 127.0.0.1 is in use" : "cannot listen on 127.0.0.1 port \(port)",
+                hint: "choose another with --port, or 0 to have one picked")
+        }
     }
 
     private static func read(_ path: String) throws -> [RehearsalClient] {

@@ -114,7 +114,13 @@ struct VaultCommand: AsyncParsableCommand {
         @Flag(help: "New data keys too: everything is sealed anew, and the old data keys are deleted.") var dataKeys = false
         @OptionGroup var server: ServerOptions
 
+        @Flag(name: [.short, .long], help: "Do not ask.") var yes = false
+
         func run() async throws {
+            if !yes, Terminal.isAsking {
+                Terminal.say("Backups open with the master key of their time alone: keep a copy of it, in another place, as long as you keep them.")
+                guard Terminal.confirms("Rotate now?") else { throw Failure("nothing was rotated", hint: "copy master.key, then say yes, or give --yes") }
+            }
             var progress = Progress()
             let result: JSONValue
             do {

@@ -80,6 +80,9 @@ struct Terminal {
         return line
     }
 
+    /// Whether somebody sits there who can be asked.
+    static var isAsking: Bool { isatty(STDIN_FILENO) == 1 }
+
     /// Asks for a plain yes. Without a terminal the answer is no.
     static func confirms(_ question: String) -> Bool {
         guard isatty(STDIN_FILENO) == 1 else { return false }
