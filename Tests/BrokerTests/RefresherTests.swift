@@ -223,6 +223,23 @@ import Vault
         #expect(try await bench.grant("app").grant.tokenGeneration == 2)
     }
 
+    @Test("A grant that asks nothing of the provider takes no probe of an endpoint that recovers") func noProbeForNothing() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode)
+        try await bench.importGrant("app", subject: "bare", refresh: nil, expiresIn: 0)
+        try await bench.importGrant("app", subject: "u", expiresIn: 0)
+        bench.provider.set(isDown: true)
+        for _ in 0..<6 {
+            _ = await bench.code { _ = try await bench.token("app", .init(subject: "u")) }
+            bench.time.advance(.seconds(10))
+        }
+        #expect(!bench.broker.tokenEndpoints.breaker(Self.endpoint).isClosed)
+        bench.provider.set(isDown: false)
+        bench.time.advance(.seconds(120))
+        #expect(await bench.code { _ = try await bench.token("app", .init(subject: "bare")) } == .reauthorizationRequired)
+        #expect(try await bench.token("app", .init(subject: "u")).text == "at-1")
+    }
+
     @Test func anOutcomeThatIsNotKnownIsLeftAloneWhileTheAccessTokenServes() async throws {
         let bench = try await bench(1)
         bench.time.advance(.seconds(3400))

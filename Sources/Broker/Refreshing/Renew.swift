@@ -38,8 +38,11 @@ extension Broker {
         guard connection.health.state != .misconfigured else { throw Self.misconfigured(connection) }
         if let problem = backOff.problem(key, now: clock.now()) { throw problem }
         if let grant, !demanded { try await requireKnownOutcome(grant, connection: connection) }
-        let endpoint = connection.settings.tokenEndpointKey
-        try await admit(connection, to: endpoint, isUrgent: demanded)
+        let fetchesAlone = connection.settings.fetchesAlone(hasPassword: connection.password != nil)
+        // What asks nothing of the provider takes nobody's turn.
+        if grant?.refreshToken != nil || fetchesAlone {
+            try await admit(connection, to: connection.settings.tokenEndpointKey, isUrgent: demanded)
+        }
         do {
             let result: Renewals.Result
             if let grant, grant.refreshToken != nil {
@@ -48,7 +51,7 @@ extension Broker {
                 } catch is RefreshTokenSpent {
                     result = try await fetch(connection, existing: grant)
                 }
-            } else if connection.settings.fetchesAlone(hasPassword: connection.password != nil) {
+            } else if fetchesAlone {
                 result = try await fetch(connection, existing: grant)
             } else if let grant {
                 throw try await demandPerson(connection, grant, reason: "no_refresh_token")
