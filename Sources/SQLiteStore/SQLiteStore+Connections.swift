@@ -51,14 +51,13 @@ extension SQLiteStore: Store {
         case .none: break
         case .void(let events):
             let condition = "connection_uid = ? AND state <> 'revoked' AND state_reason IS NOT 'host_changed'"
-            if try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM webhook WHERE disabled_at IS NULL)") == true {
+            if try isAnybodyTold(in: database) {
                 let grants = try Row.fetchAll(database, sql: #"SELECT * FROM "grant" WHERE \#(condition)"#, arguments: [connection.uid.text]).map(Grant.init)
                 try announce(grants.flatMap(events), in: database)
             }
             try database.execute(
                 sql: #"""
-                    UPDATE "grant" SET state = 'reauthorization_required', state_reason = 'host_changed', state_since = ?, next_refresh_at = NULL,
-                        due_at = NULL, dies_at = NULL, warn_at = NULL
+                    UPDATE "grant" SET state = 'reauthorization_required', state_reason = 'host_changed', state_since = ?, \#(Self.nothingIsDue)
                     WHERE connection_uid = ? AND state <> 'revoked'
                     """#, arguments: [connection.updatedAt.milliseconds, connection.uid.text])
         case .endings(let change):

@@ -52,7 +52,7 @@ extension SQLiteStore {
         try await write { database in
             try database.execute(
                 sql: #"""
-                    UPDATE "grant" SET state = ?, state_reason = ?, state_since = ?, next_refresh_at = NULL, due_at = NULL, dies_at = NULL, warn_at = NULL
+                    UPDATE "grant" SET state = ?, state_reason = ?, state_since = ?, \#(Self.nothingIsDue)
                     WHERE uid = ? AND token_generation = ? AND state = 'active'
                     """#,
                 arguments: [state.rawValue, reason, at.milliseconds, grant.text, expectedGeneration])
@@ -61,6 +61,9 @@ extension SQLiteStore {
             return true
         }
     }
+
+    /// Of a grant that is not active: nobody renews it, and nobody is told of its end.
+    static let nothingIsDue = "next_refresh_at = NULL, due_at = NULL, dies_at = NULL, warn_at = NULL"
 
     // MARK: Keeping alive
 

@@ -115,8 +115,7 @@ extension SQLiteStore {
             try database.execute(
                 sql: #"""
                     UPDATE "grant" SET state = 'revoked', state_reason = NULL, state_since = ?, token_generation = token_generation + 1, access_token = NULL,
-                        refresh_token = NULL, expires_at = NULL, refresh_expires_at = NULL, next_refresh_at = NULL, due_at = NULL, dies_at = NULL,
-                        warn_at = NULL
+                        refresh_token = NULL, expires_at = NULL, refresh_expires_at = NULL, \#(Self.nothingIsDue)
                     WHERE uid IN (SELECT value FROM json_each(?))
                     """#, arguments: [at.milliseconds, uids])
             try database.execute(sql: "DELETE FROM refresh_intent WHERE grant_uid IN (SELECT value FROM json_each(?))", arguments: [uids])
@@ -130,7 +129,7 @@ extension SQLiteStore {
 
     /// Makes the events of so many grants only if somebody may want them.
     private static func announce(_ events: (Grant, Connection) -> [WebhookEvent], of uids: String, in database: Database) throws {
-        guard try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM webhook WHERE disabled_at IS NULL)") == true else { return }
+        guard try isAnybodyTold(in: database) else { return }
         var connections: [UID: Connection] = [:]
         let rows = try Row.fetchCursor(database, sql: #"SELECT * FROM "grant" WHERE uid IN (SELECT value FROM json_each(?))"#, arguments: [uids])
         var announced: [WebhookEvent] = []

@@ -3,6 +3,11 @@ import GRDB
 package import Vault
 
 extension SQLiteStore {
+    /// Whether events are made for anybody: of many grants at once that is asked first.
+    static func isAnybodyTold(in database: Database) throws -> Bool {
+        try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM webhook WHERE disabled_at IS NULL)") == true
+    }
+
     /// Inside the transaction of the change: an event for each, and a delivery for each webhook that wants it.
     ///
     /// Of one webhook's deliveries with one order key only the first that is pending has a time of its next try; the others

@@ -84,17 +84,6 @@ extension ActivityAudit.Chain {
 
 extension ActivityAudit.Broken {
     init(_ finding: ActivityVerifier.Finding) {
-        let (kind, entry, words): (String, UID?, String)
-        switch finding {
-        case .altered(let place, let uid): (kind, entry, words) = ("altered", uid, "entry \(place) (\(uid)) is not what was written there")
-        case .swapped(let place, let other, let uid): (kind, entry, words) = ("swapped", uid, "entries \(place) and \(other) were exchanged")
-        case .removed(let first, let last):
-            (kind, entry, words) = ("removed", nil, first == last ? "entry \(first) is missing" : "entries \(first) to \(last) are missing")
-        case .tailRemoved(let last, let anchor):
-            (kind, entry, words) = ("tail_removed", nil, "entries after \(last) are missing: an anchor says that there were \(anchor)")
-        case .replaced(let place): (kind, entry, words) = ("replaced", nil, "an anchor says that another entry stood at \(place)")
-        case .forgedAnchor(let place): (kind, entry, words) = ("forged_anchor", nil, "the anchor at \(place) was not signed by this server")
-        }
-        self.init(kind: kind, sequence: finding.sequence, entry: entry?.text, words: words)
+        self.init(kind: finding.kind, sequence: finding.sequence, entry: finding.entry?.text, words: finding.words)
     }
 }

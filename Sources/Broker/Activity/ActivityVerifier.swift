@@ -25,6 +25,38 @@ package struct ActivityVerifier: Sendable {
             case .tailRemoved(let last, _): last + 1
             }
         }
+
+        /// `altered`, `swapped`, `removed`, `tail_removed`, `replaced`, `forged_anchor`
+        package var kind: String {
+            switch self {
+            case .altered: "altered"
+            case .swapped: "swapped"
+            case .removed: "removed"
+            case .tailRemoved: "tail_removed"
+            case .replaced: "replaced"
+            case .forgedAnchor: "forged_anchor"
+            }
+        }
+
+        /// The id of the entry there, where there is one.
+        package var entry: UID? {
+            switch self {
+            case .altered(_, let entry), .swapped(_, _, let entry): entry
+            case .removed, .tailRemoved, .replaced, .forgedAnchor: nil
+            }
+        }
+
+        /// The whole of it, for people.
+        package var words: String {
+            switch self {
+            case .altered(let place, let entry): "entry \(place) (\(entry)) is not what was written there"
+            case .swapped(let place, let other, _): "entries \(place) and \(other) were exchanged"
+            case .removed(let first, let last): first == last ? "entry \(first) is missing" : "entries \(first) to \(last) are missing"
+            case .tailRemoved(let last, let anchor): "entries after \(last) are missing: an anchor says that there were \(anchor)"
+            case .replaced(let place): "an anchor says that another entry stood at \(place)"
+            case .forgedAnchor(let place): "the anchor at \(place) was not signed by this server"
+            }
+        }
     }
 
     package struct Report: Sendable {

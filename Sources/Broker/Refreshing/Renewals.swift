@@ -20,8 +20,6 @@ actor Renewals {
     /// After the last wait: what began now would be cut off.
     private var isClosed = false
 
-    var count: Int { inFlight.count }
-
     /// - Parameters:
     ///   - patience: how long this caller waits; the renewal goes on without it.
     ///   - renew: runs in a task of its own: a rotated refresh token must be saved even if whoever asked has gone.

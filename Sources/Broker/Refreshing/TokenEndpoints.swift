@@ -78,5 +78,4 @@ final class TokenEndpoints: Sendable {
 
     /// As a value, to be looked at.
     func breaker(_ endpoint: String) -> Breaker { entries.withLock { $0[endpoint]?.breaker ?? Breaker() } }
-    func pace(_ endpoint: String) -> Pace { entries.withLock { $0[endpoint]?.pace ?? Pace() } }
 }

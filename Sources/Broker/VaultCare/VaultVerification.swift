@@ -155,17 +155,3 @@ extension Broker {
         }
     }
 }
-
-extension ActivityVerifier.Finding {
-    /// Where and how, for a list of faults.
-    fileprivate var words: String {
-        switch self {
-        case .altered(let sequence, _): "entry \(sequence) is not what was written there"
-        case .swapped(let sequence, let other, _): "entry \(sequence) was exchanged with entry \(other)"
-        case .removed(let first, let last): "entries \(first) to \(last) are missing"
-        case .tailRemoved(let last, let anchor): "entries behind \(last) are missing: an anchor stands at \(anchor)"
-        case .replaced(let sequence): "an anchor says that another entry stood at \(sequence)"
-        case .forgedAnchor(let sequence): "the anchor at \(sequence) was not signed by this server"
-        }
-    }
-}
