@@ -28,6 +28,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log.git", .upToNextMinor(from: "1.16.2")),
         .package(url: "https://github.com/apple/swift-metrics.git", .upToNextMinor(from: "2.13.0")),
         .package(url: "https://github.com/apple/swift-nio.git", .upToNextMinor(from: "2.101.2")),
+        .package(url: "https://github.com/apple/swift-nio-http2.git", .upToNextMinor(from: "1.46.0")),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", .upToNextMinor(from: "2.37.6")),
         .package(url: "https://github.com/groue/GRDB.swift.git", .upToNextMinor(from: "7.10.0")),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", .upToNextMinor(from: "2.28.1")),
@@ -46,7 +47,7 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "Egress",
-            dependencies: ["OAuth", product("NIOPosix", "swift-nio")],
+            dependencies: ["OAuth", product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio"), product("NIOSSL", "swift-nio-ssl")],
             swiftSettings: settings),
         .target(
             name: "OAuthClientAsyncHTTP",
@@ -73,14 +74,23 @@ let package = Package(
             ],
             resources: [.embedInCode("Resources/presets.json")],
             swiftSettings: settings),
+        .systemLibrary(name: "CZlib"),
+        .target(
+            name: "Gateway",
+            dependencies: [
+                "Broker", "Vault", "OAuth", "Egress", "CZlib", product("Crypto", "swift-crypto"), product("Logging", "swift-log"),
+                product("NIOCore", "swift-nio"), product("NIOHTTP1", "swift-nio"), product("NIOHTTP2", "swift-nio-http2"),
+                product("NIOPosix", "swift-nio"), product("NIOSSL", "swift-nio-ssl"), product("NIOTLS", "swift-nio"),
+            ],
+            swiftSettings: settings),
         .target(
             name: "Server",
             dependencies: [
-                "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClientAsyncHTTP", "Egress",
-                product("Hummingbird", "hummingbird"),
+                "Gateway", "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClientAsyncHTTP", "Egress",
+                product("Hummingbird", "hummingbird"), product("HummingbirdCore", "hummingbird"),
                 product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
                 product("CoreMetrics", "swift-metrics"), product("Mustache", "swift-mustache"),
-                product("NIOCore", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),
+                product("NIOCore", "swift-nio"), product("NIOHTTP1", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
             resources: [
                 .embedInCode("Resources/openapi.json"), .embedInCode("Resources/page.mustache"), .embedInCode("Resources/grantee.css"),
@@ -145,6 +155,13 @@ let package = Package(
                 "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClient", "OAuthClientAsyncHTTP", "Egress", "RehearsalProvider",
                 product("Crypto", "swift-crypto"), product("GRDB", "GRDB.swift"), product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
                 product("ServiceLifecycle", "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "GatewayTests",
+            dependencies: [
+                "TestSupport", "Gateway", "Server", "Broker", "Vault", "Egress", "RehearsalProvider", "OAuth", "CZlib",
+                product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(

@@ -5,7 +5,6 @@
 #
 # SKIP_BUILD=1 takes the binary as it is; BIN is the folder it is in (default: .build/release).
 set -euo pipefail
-export LC_ALL=C
 cd "$(dirname "$0")/.."
 
 rounds=3 seconds=5 outage=120 few=1000 many=100000
@@ -14,49 +13,17 @@ case "${1-}" in
     "") ;;
     *) echo "usage: Benchmarks/refresh.sh [--quick]" >&2; exit 2 ;;
 esac
-bin=${BIN:-.build/release}
+# shellcheck source=Benchmarks/common.sh
+. Benchmarks/common.sh
 
 # --- What it needs -----------------------------------------------------------------------------------------------
 
-[[ $(uname) == Linux ]] || { echo "these benchmarks need Linux (/proc)" >&2; exit 2; }
-missing=()
-need() { command -v "$1" >/dev/null || missing+=("${@:2}"); }  # COMMAND PACKAGE…
 need wrk wrk; need go golang-go; need curl curl; need python3 python3; need taskset util-linux
-if ((${#missing[@]})); then
-    if ((EUID == 0)) && command -v apt-get >/dev/null; then
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >&2
-    else
-        echo "install first: ${missing[*]}" >&2
-        exit 2
-    fi
-fi
-[[ ${SKIP_BUILD-} == 1 ]] || swift build -c release --product grantee >&2
-
-# The server has one core; provider and load have another, where there are two.
-mapfile -t cores < <(python3 -c 'import os; print(*sorted(os.sched_getaffinity(0))[:2], sep="\n")')
-on_server=() on_load=()
-if ((${#cores[@]} == 2)); then on_server=(taskset -c "${cores[0]}") on_load=(taskset -c "${cores[1]}"); fi
+install_missing
+build grantee
+pin  # the provider is where the load is
 
 # --- Starting and stopping ---------------------------------------------------------------------------------------
-
-work=$(mktemp -d)
-declare -A pid=() url=() took=()
-
-# launch NAME COMMAND…: starts a server and waits for its `Listening on URL`; `took` is how long that was, in microseconds.
-launch() {
-    local name=$1 pipe="$work/$1.out" out before line=""
-    shift
-    [[ -p $pipe ]] || mkfifo "$pipe"
-    before=${EPOCHREALTIME/./}
-    "$@" >"$pipe" 2>>"$work/$name.log" &
-    pid[$name]=$!
-    exec {out}<"$pipe"
-    read -r -t 60 line <&"$out" || true
-    took[$name]=$((${EPOCHREALTIME/./} - before))
-    exec {out}<&-
-    [[ $line == "Listening on "* ]] || { echo "$name did not start: $line" >&2; tail -n 20 "$work/$name.log" >&2; exit 1; }
-    url[$name]=${line#Listening on }
-}
 
 # grantee DATA_DIR: the server on that directory; sets `key`.
 grantee() {
@@ -64,32 +31,12 @@ grantee() {
     key=$(<"$1/admin.key")
 }
 
-halt() {
-    local name=$1
-    [[ ${pid[$name]-} ]] || return 0
-    kill "-${2:-TERM}" "${pid[$name]}" 2>/dev/null || true
-    wait "${pid[$name]}" 2>/dev/null || true
-    unset "pid[$name]"
-}
-
-cleanup() {
-    local name
-    for name in "${!pid[@]}"; do halt "$name"; done
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
 go build -o "$work/goprovider" Benchmarks/goprovider/main.go
 
 # --- Small tools -------------------------------------------------------------------------------------------------
 
-median() { printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
-divided() { awk -v a="$1" -v b="$2" -v f="${3:-%.2f}" 'BEGIN { if (b > 0) printf f, a / b; else printf "-" }'; }
 # The processor time that the server has used, in microseconds, of all its threads.
 cpu() { cat /proc/"${pid[grantee]}"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum / 1000 }'; }
-api() { curl -fsS -m 30 -H "Authorization: Bearer $key" -H 'Content-Type: application/json' "$@"; }
-client() { GRANTEE_URL=${url[grantee]} GRANTEE_API_KEY=$key "${on_load[@]}" python3 Benchmarks/client.py "$@"; }
 asked() { curl -fsS "${url[$1]}/count"; }
 
 # connect ID PROVIDER [JSON members]: a connection at that provider.
@@ -105,9 +52,7 @@ load() {
     shift
     before=$(cpu)
     report=$("${on_load[@]}" wrk -t1 -c64 -d"${time}s" -H "Authorization: Bearer $key" "$@")
-    if grep -qE 'Non-2xx|Socket errors' <<<"$report"; then printf '%s\n' "it answered wrongly:" "$report" >&2; exit 1; fi
-    rate=$(awk '/^Requests\/sec/ { print $2 }' <<<"$report")
-    count=$(awk '/requests in/ { print $1 }' <<<"$report")
+    answered grantee
     cost=$(divided "$(($(cpu) - before))" "$count" %.1f)
 }
 
@@ -115,8 +60,7 @@ launch up "${on_load[@]}" "$work/goprovider" 0 200
 launch down "${on_load[@]}" "$work/goprovider" 0 503
 grantee "$work/data"
 
-echo "Figures marked * hold for this machine and this run only."
-awk -v c="$(nproc)" '$1 > 0.5 { printf "The machine was busy before this began (load %s on %d cores): expect figures to wander.\n", $1, c }' /proc/loadavg
+preface
 
 # --- a. Refreshes ------------------------------------------------------------------------------------------------
 

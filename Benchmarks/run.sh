@@ -5,7 +5,6 @@
 #
 # SKIP_BUILD=1 takes the binaries as they are; BIN is the folder they are in (default: .build/release).
 set -euo pipefail
-export LC_ALL=C
 cd "$(dirname "$0")/.."
 
 rounds=3 seconds=5 grants=10000 token_bytes=1024
@@ -14,43 +13,24 @@ case "${1-}" in
     "") ;;
     *) echo "usage: Benchmarks/run.sh [--quick]" >&2; exit 2 ;;
 esac
-bin=${BIN:-.build/release}
 target=0.85
-misses=0
+# shellcheck source=Benchmarks/common.sh
+. Benchmarks/common.sh
 
 # --- What it needs -----------------------------------------------------------------------------------------------
 
-[[ $(uname) == Linux ]] || { echo "these benchmarks need Linux (strace, /proc, LD_PRELOAD)" >&2; exit 2; }
-missing=()
-need() { command -v "$1" >/dev/null || missing+=("${@:2}"); }  # COMMAND PACKAGE…
 need wrk wrk; need go golang-go; need strace strace; need gcc gcc libc6-dev; need curl curl; need python3 python3; need taskset util-linux
-if ((${#missing[@]})); then
-    if ((EUID == 0)) && command -v apt-get >/dev/null; then
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >&2
-    else
-        echo "install first: ${missing[*]}" >&2
-        exit 2
-    fi
-fi
-if [[ ${SKIP_BUILD-} != 1 ]]; then
-    swift build -c release --product grantee >&2
-    swift build -c release --product BareRoute >&2
-fi
-
-# The server has one core and the load another, where there are two.
-mapfile -t cores < <(python3 -c 'import os; print(*sorted(os.sched_getaffinity(0))[:2], sep="\n")')
-on_server=() on_load=()
-if ((${#cores[@]} == 2)); then on_server=(taskset -c "${cores[0]}") on_load=(taskset -c "${cores[1]}"); fi
+install_missing
+build grantee BareRoute
+pin
 
 # --- Starting and stopping ---------------------------------------------------------------------------------------
 
-work=$(mktemp -d)
 data=$work/data
-declare -A pid=() url=() took=()
 
-# launch NAME [WRAPPER…]: starts a server and waits for its `Listening on URL`.
-launch() {
-    local name=$1 pipe="$work/$1.out" out before line=""
+# start NAME [WRAPPER…]: launches one of the servers.
+start() {
+    local name=$1
     shift
     case $name in
         grantee) set -- "$@" "$bin/grantee" serve --data-dir "$data" --port 0 --egress-allow 127.0.0.0/8,::1/128 ;;
@@ -58,57 +38,21 @@ launch() {
         go) set -- "$@" "$work/gotoken" 0 "$work/body.json" ;;
         provider) set -- "$@" "$bin/grantee" provider --port 0 --clients "$work/clients.json" ;;
     esac
-    [[ -p $pipe ]] || mkfifo "$pipe"
-    before=${EPOCHREALTIME/./}
-    "${on_server[@]}" "$@" >"$pipe" 2>>"$work/$name.log" &
-    pid[$name]=$!
-    exec {out}<"$pipe"
-    read -r -t 60 line <&"$out" || true
-    took[$name]=$((${EPOCHREALTIME/./} - before))
-    exec {out}<&-
-    [[ $line == "Listening on "* ]] || { echo "$name did not start: $line" >&2; tail -n 20 "$work/$name.log" >&2; exit 1; }
-    url[$name]=${line#Listening on }
+    launch "$name" "${on_server[@]}" "$@"
 }
-
-halt() {
-    local name=$1
-    [[ ${pid[$name]-} ]] || return 0
-    kill "${pid[$name]}" 2>/dev/null || true
-    wait "${pid[$name]}" 2>/dev/null || true
-    unset "pid[$name]"
-}
-
-cleanup() {
-    local name
-    for name in "${!pid[@]}"; do halt "$name"; done
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
 
 go build -o "$work/gotoken" Benchmarks/gotoken/main.go
 gcc -O2 -shared -fPIC -o "$work/malloc_count.so" Benchmarks/malloc_count.c
 
 # --- Small tools -------------------------------------------------------------------------------------------------
 
-median() { printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else printf "-" }'; }
-rss() { awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/${pid[$1]}/status"; }
-
-# holds CONDITION: sets `verdict` to `ok` or `MISSED`, and counts the miss. CONDITION is an awk expression.
-holds() { if awk "BEGIN { exit !($1) }"; then verdict=ok; else verdict=MISSED misses=$((misses + 1)); fi; }
-
 # load NAME SECONDS: sets `rate` (requests per second) and `count` (requests answered).
 load() {
     local report
     report=$("${on_load[@]}" wrk -t1 -c64 -d"$2s" -H "Authorization: Bearer $key" "${url[$1]}/v1/connections/bench/token")
-    if grep -qE 'Non-2xx|Socket errors' <<<"$report"; then printf '%s\n' "$1 answered wrongly:" "$report" >&2; exit 1; fi
-    rate=$(awk '/^Requests\/sec/ { print $2 }' <<<"$report")
-    count=$(awk '/requests in/ { print $1 }' <<<"$report")
+    answered "$1"
 }
 
-api() { curl -fsS -m 30 -H "Authorization: Bearer $key" -H 'Content-Type: application/json' "$@"; }
-client() { GRANTEE_URL=${url[grantee]} GRANTEE_API_KEY=$key "${on_load[@]}" python3 Benchmarks/client.py "$@"; }
 answer() { curl -fsS -m 30 -D "$work/head" -H "Authorization: Bearer $key" "${url[$1]}/v1/connections/bench/token"; }
 # The answer without what time changes.
 shape() { answer "$1" | sed -E 's/"expires_in":[0-9]+/"expires_in":0/'; echo; tr -d '\r' <"$work/head" | sed 's/^[Dd]ate:.*/date/' | tr '[:upper:]' '[:lower:]' | sort; }
@@ -118,9 +62,9 @@ shape() { answer "$1" | sed -E 's/"expires_in":[0-9]+/"expires_in":0/'; echo; tr
 cat >"$work/clients.json" <<'JSON'
 [{"id": "bench", "secret": "bench-secret", "grant_types": ["client_credentials"], "access_token_lifetime": 86400}]
 JSON
-launch provider
+start provider
 provider=http://localhost:${url[provider]##*:}
-launch grantee
+start grantee
 key=$(<"$data/admin.key")
 api "${url[grantee]}/v1/connections" -d @- >/dev/null <<JSON
 {"id": "bench", "name": "Bench", "oauth": {"grant_type": "client_credentials", "token_url": "$provider/token", "client_id": "bench", "client_secret": "bench-secret"}}
@@ -130,15 +74,14 @@ api "${url[grantee]}/v1/connections" -d @- >/dev/null <<JSON
 JSON
 answer grantee >/dev/null  # fetches
 answer grantee >"$work/body.json"
-launch bare
-launch go
+start bare
+start go
 shape grantee >"$work/expected"
 for name in bare go; do
     shape "$name" | diff "$work/expected" - >&2 || { echo "$name answers something else, so there is nothing to compare" >&2; exit 1; }
 done
 
-echo "Figures marked * hold for this machine and this run only; what can be compared are the ratios."
-awk -v c="$(nproc)" '$1 > 0.5 { printf "The machine was busy before this began (load %s on %d cores): expect figures to wander.\n", $1, c }' /proc/loadavg
+preface "; what can be compared are the ratios"
 
 # --- a. Requests per second --------------------------------------------------------------------------------------
 
@@ -155,11 +98,11 @@ done
 declare -A mid=()
 # shellcheck disable=SC2086 # a list of numbers
 for name in "${names[@]}"; do mid[$name]=$(median ${rates[$name]}); done
-to_bare=$(ratio "${mid[grantee]}" "${mid[bare]}")
+to_bare=$(divided "${mid[grantee]}" "${mid[bare]}")
 holds "${mid[grantee]} >= $target * ${mid[bare]}"
 printf '\na. Token reads per second on a fresh grant (medians of %d rounds of %d s, 64 connections)\n' "$rounds" "$seconds"
 printf '   %-44s %s   target >= %s: %s\n' "of a bare Hummingbird route" "$to_bare" "$target" "$verdict"
-printf '   %-44s %s\n' "of a small token endpoint in Go" "$(ratio "${mid[grantee]}" "${mid[go]}")"
+printf '   %-44s %s\n' "of a small token endpoint in Go" "$(divided "${mid[grantee]}" "${mid[go]}")"
 printf '   * per second: grantee %.0f, bare %.0f, Go %.0f\n' "${mid[grantee]}" "${mid[bare]}" "${mid[go]}"
 halt go; halt bare; halt grantee
 
@@ -168,7 +111,7 @@ halt go; halt bare; halt grantee
 declare -A allocations=()
 for name in grantee bare; do
     counter=$work/$name.mallocs
-    launch "$name" env LD_PRELOAD="$work/malloc_count.so" MALLOC_COUNT_FILE="$counter"
+    start "$name" env LD_PRELOAD="$work/malloc_count.so" MALLOC_COUNT_FILE="$counter"
     load "$name" 1
     before=$(od -An -tu8 "$counter")
     load "$name" 2
@@ -176,14 +119,14 @@ for name in grantee bare; do
     halt "$name"
 done
 printf '\nb. Allocations per request\n'
-printf '   %-44s %s\n' "of the bare route's" "$(ratio "${allocations[grantee]}" "${allocations[bare]}")"
+printf '   %-44s %s\n' "of the bare route's" "$(divided "${allocations[grantee]}" "${allocations[bare]}")"
 printf '   grantee %s, bare %s\n' "${allocations[grantee]}" "${allocations[bare]}"
 
 # --- c. Database access ------------------------------------------------------------------------------------------
 
 # Each window reads with a key of its own, so that each has the first row of a key, a grant and a minute to write.
 printf '\nc. System calls on the database files\n'
-launch grantee
+start grantee
 db=$data/grantee.sqlite
 client hit 0 8
 strace -f -qq -p "${pid[grantee]}" -e trace=read,write,pread64,pwrite64,fsync,fdatasync,fcntl \
@@ -194,7 +137,7 @@ if kill -0 "${pid[strace]}" 2>/dev/null; then
     printf '   %8s %8s %8s %8s %8s %8s %14s\n' hits seconds reads writes syncs locks 'calls per hit'
     worst=0
     for hits in 0 1000 10000; do
-        own=$(api "${url[grantee]}/v1/keys" -d '{"name": "bench", "role": "use"}' | sed -E 's/.*"key":"([^"]+)".*/\1/')
+        own=$(own_key use)
         sleep 2.5
         before=$(wc -l <"$work/trace")
         began=$EPOCHSECONDS
@@ -207,7 +150,7 @@ if kill -0 "${pid[strace]}" 2>/dev/null; then
             END { print r + 0, w + 0, s + 0, l + 0 }')
         calls=$((reads + writes + syncs + locks))
         ((calls / window <= worst)) || worst=$((calls / window))
-        printf '   %8d %8d %8d %8d %8d %8d %14s\n' "$hits" "$window" "$reads" "$writes" "$syncs" "$locks" "$(ratio "$calls" "$hits")"
+        printf '   %8d %8d %8d %8d %8d %8d %14s\n' "$hits" "$window" "$reads" "$writes" "$syncs" "$locks" "$(divided "$calls" "$hits")"
     done
     holds "$worst <= 50"
     printf '   target: at most 50 a second, however many hits: %s\n' "$verdict"
@@ -225,7 +168,7 @@ halt grantee
 declare -A times=()
 for ((start = 0; start < starts; start++)); do
     for name in grantee bare; do
-        launch "$name"
+        start "$name"
         times[$name]+="${took[$name]} "
         halt "$name"
     done
@@ -233,17 +176,17 @@ done
 # shellcheck disable=SC2086 # lists of numbers
 own=$(median ${times[grantee]}) least=$(median ${times[bare]})
 printf '\nd. From start to listening (medians of %d), on a data directory with %d grants\n' "$starts" $((batches * grants))
-printf '   %-44s %s\n' "of the bare route's" "$(ratio "$own" "$least")"
+printf '   %-44s %s\n' "of the bare route's" "$(divided "$own" "$least")"
 awk -v a="$own" -v b="$least" 'BEGIN { printf "   * ms: grantee %.0f, bare %.0f\n", a / 1000, b / 1000 }'
 
 # --- e. Memory ---------------------------------------------------------------------------------------------------
 
-launch grantee
-launch bare
+start grantee
+start bare
 sleep 2
 idle=$(rss grantee)
 printf '\ne. Resident memory\n'
-printf '   %-44s %s\n' "idle, of the bare route's" "$(ratio "$idle" "$(rss bare)")"
+printf '   %-44s %s\n' "idle, of the bare route's" "$(divided "$idle" "$(rss bare)")"
 printf '   * MiB: grantee %s, bare %s\n' "$idle" "$(rss bare)"
 printf '   growth since idle, in cache sizes (32 MiB), after the tokens of so many grants were read:\n'
 growth=0
@@ -258,6 +201,4 @@ done
 holds "$growth - $last <= 0.15"
 printf '   target: the last %d, for which there is no room, add at most 0.15: %s\n' "$grants" "$verdict"
 
-echo
-if ((misses)); then echo "$misses of the targets missed"; exit 1; fi
-echo "all targets met"
+ending

@@ -53,6 +53,8 @@ package final class Broker: Sendable {
     let activityLog = ActivityLog()
     let activityWriter: ActivityWriter
     let activityWrites = Turns()
+    /// Since the start.
+    let activityChain = Mutex<ActivityChain?>(nil)
     let renewals = Renewals()
     let exchanges = InFlight()
     let backOff = BackOff()
@@ -69,6 +71,7 @@ package final class Broker: Sendable {
     let vaultWork = VaultWork()
     let metadataCache = MetadataCache()
     let meters = Meters()
+    package let agentBudget = AgentBudget()
 
     package init(
         store: any Store, keyring: Keyring, transport: any Transport, patientTransport: (any Transport)? = nil, egress: Egress,
@@ -111,6 +114,7 @@ package final class Broker: Sendable {
     package func run() async throws {
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { await self.every(.seconds(1)) { await self.flushActivity() } }
+            group.addTask { await self.flushWhenFilling() }
             group.addTask { await self.every(.milliseconds(500)) { await self.writeUnwritten() } }
             group.addTask { await self.every(.seconds(1)) { await self.goOnRevoking() } }
             group.addTask {

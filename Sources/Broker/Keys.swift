@@ -1,5 +1,6 @@
 import Logging
 import OAuth
+import Synchronization
 package import Vault
 
 /// API keys: made, listed, removed; looked up in memory.
@@ -21,7 +22,8 @@ extension Broker {
                 }
             }
             callers.replaceAll(try await store.keys())
-            try await activityWriter.open()
+            let chain = try await activityWriter.open()
+            activityChain.withLock { $0 = chain }
             try await noteRestore()
             if try await store.mark(RotationMark.self) != nil {
                 logger.warning("a rotation of keys was begun and has not ended; `grantee vault rotate` goes on with it")

@@ -34,11 +34,11 @@ public final class AsyncHTTPTransport: Transport {
     /// - Throws: when the file cannot be read as PEM.
     public convenience init(egress: Egress, caFile: String? = nil) throws { try self.init(egress: egress, caFile: caFile, limits: Limits()) }
 
-    init(egress: Egress, caFile: String?, limits: Limits) throws {
-        self.egress = egress
-        self.trust = try Trust(caFile: caFile)
-        self.limits = limits
+    convenience init(egress: Egress, caFile: String?, limits: Limits) throws {
+        self.init(egress: egress, trust: try Trust(caFile: caFile), limits: limits)
     }
+
+    package convenience init(egress: Egress, trust: Trust) { self.init(egress: egress, trust: trust, limits: Limits()) }
 
     private init(egress: Egress, trust: Trust, limits: Limits) {
         self.egress = egress

@@ -37,6 +37,9 @@ extension SQLiteStore {
             require("connection_uid = ?", filter.connectionUID?.text)
             require("subject = ?", filter.subject)
             require("action = ?", filter.action)
+            if let action = filter.action, ![Activity.tokenRead, Activity.apiCalled, Activity.apiRefused].contains(action) {
+                conditions.append(Schema.isRareAction)
+            }
             require("uid < ?", before?.text)
             let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
             arguments += [limit]

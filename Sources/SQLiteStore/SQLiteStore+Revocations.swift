@@ -146,9 +146,12 @@ extension SQLiteStore {
 
     package func wasGivenTokens(key: String) async throws -> Bool {
         try await read {
-            try Bool.fetchOne($0, sql: "SELECT EXISTS (SELECT 1 FROM activity WHERE key = ? AND action = 'token.read')", arguments: [key]) == true
+            try Bool.fetchOne($0, sql: "SELECT EXISTS (SELECT 1 FROM activity WHERE key = ? AND \(Self.isUse))", arguments: [key]) == true
         }
     }
+
+    /// An entry of a grant's token that was used.
+    fileprivate static let isUse = "action IN (" + Activity.uses.map { "'\($0)'" }.joined(separator: ", ") + ")"
 
     // MARK: The record
 
@@ -231,7 +234,7 @@ extension RevocationFilter {
         require("uid = ?", grant?.text)
         require("connection_uid = ?", connection?.text)
         require("subject = ?", subject)
-        require("(connection_uid, subject) IN (SELECT connection_uid, coalesce(subject, '') FROM activity WHERE key = ? AND action = 'token.read')", key)
+        require("(connection_uid, subject) IN (SELECT connection_uid, coalesce(subject, '') FROM activity WHERE key = ? AND \(SQLiteStore.isUse))", key)
         return (conditions.joined(separator: " AND "), arguments)
     }
 }

@@ -121,6 +121,13 @@ enum Schema {
                     CREATE INDEX delivery_event ON delivery (event_id);
                     """)
         }
+        migrator.registerMigration("v3-calls") { database in
+            try database.execute(sql: "CREATE INDEX activity_action ON activity (action, uid) WHERE \(isRareAction)")
+        }
         return migrator
     }
+
+    /// What the index of actions holds: calls, of which there are too many, are found without it. It stays as it is: SQLite takes the
+    /// index for a query only that says the same.
+    static let isRareAction = "action NOT IN ('token.read', 'api.called', 'api.refused')"
 }

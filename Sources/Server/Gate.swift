@@ -6,13 +6,14 @@ import Synchronization
 /// Faces that are known once the port is; a request before that is told to come again.
 final class Gate: HTTPResponder, Sendable {
     typealias Context = ClientContext
-    private let faces = Mutex<Faces?>(nil)
+    private let opened = Mutex<Faces?>(nil)
 
-    func open(_ faces: Faces) { self.faces.withLock { $0 = faces } }
-    var broker: Broker? { faces.withLock { $0?.broker } }
+    func open(_ faces: Faces) { opened.withLock { $0 = faces } }
+    var faces: Faces? { opened.withLock { $0 } }
+    var broker: Broker? { faces?.broker }
 
     func respond(to request: Request, context: ClientContext) async throws -> Response {
-        guard let faces = faces.withLock({ $0 }) else { return Problem(.unavailable, "the server is starting", retryAfter: 1).outbound.identified().response }
+        guard let faces else { return Problem(.unavailable, "the server is starting", retryAfter: 1).outbound.identified().response }
         return try await faces.respond(to: request, context: context)
     }
 }

@@ -1,8 +1,10 @@
 package import Broker
 import Egress
 import Foundation
+import Gateway
 import HTTPTypes
 import Hummingbird
+import HummingbirdCore
 package import Logging
 import NIOCore
 import OAuth
@@ -22,9 +24,6 @@ package struct GranteeServer: Sendable {
         /// The use cases, for a caller in the same process.
         package var broker: Broker
     }
-
-    /// A connection on which nothing comes for so long is closed.
-    private static let idleTimeout: TimeAmount = .seconds(75)
 
     /// How long the answer to a refresh is waited for, long after its callers have gone.
     private static let longestAnswer: Duration = .seconds(300)
@@ -56,7 +55,8 @@ package struct GranteeServer: Sendable {
                 let host = configuration.host
                 group.addTask {
                     defer { continuation.finish() }
-                    try await self.serve(gate, host: host, port: self.configuration.port) { continuation.yield($0) }
+                    let front = HTTPServerBuilder { FrontChannel(responder: $0, gate: gate) }
+                    try await self.serve(gate, front, host: host, port: self.configuration.port) { continuation.yield($0) }
                 }
                 for await port in running {
                     let publicURL = try configuration.publicEndpoint(port: port)
@@ -64,7 +64,8 @@ package struct GranteeServer: Sendable {
                     let egress = Egress(policy: .init(allowed: configuration.egressAllow, ownOrigins: own, proxy: configuration.outboundProxy)) {
                         gate.broker?.noteEgressException(host: $0.authority)
                     }
-                    let transport = try AsyncHTTPTransport(egress: egress, caFile: configuration.caFile)
+                    let trust = try Trust(caFile: configuration.caFile)
+                    let transport = AsyncHTTPTransport(egress: egress, trust: trust)
                     var rules = Broker.Configuration(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant)
                     rules.activityDays = configuration.activityDays
                     rules.masterKeyFile = home.masterKeyFile
@@ -72,14 +73,19 @@ package struct GranteeServer: Sendable {
                         store: store, keyring: keyring, transport: transport, patientTransport: transport.waiting(Self.longestAnswer), egress: egress,
                         logger: logger, configuration: rules)
                     try await broker.start(adminKey: adminKey)
+                    let gateway = try Gateway(broker: broker, egress: egress, trust: trust, limits: configuration.gatewayLimits)
                     let faces = Faces(
-                        broker: broker, pages: pages, publicURL: publicURL, metricsNeedKey: !(configuration.isLoopback && publicURL.isLoopback),
+                        broker: broker, gateway: gateway, pages: pages, publicURL: publicURL,
+                        metricsNeedKey: !(configuration.isLoopback && publicURL.isLoopback),
                         trustedProxies: configuration.trustedProxies,
                         logger: logger)
                     gate.open(faces)
                     group.addTask { try await broker.run() }
                     if let metricsPort = configuration.metricsPort {
-                        group.addTask { try await self.serve(MetricsFace(broker: broker), host: host, port: metricsPort) { _ in } }
+                        group.addTask {
+                            let plain = HTTPServerBuilder.http1(configuration: .init(idleTimeout: TimeAmount(configuration.gatewayLimits.keepAlive)))
+                            try await self.serve(MetricsFace(broker: broker), plain, host: host, port: metricsPort) { _ in }
+                        }
                     }
                     let url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
                     try home.directory.writeServerFile(url: url)
@@ -113,6 +119,7 @@ package struct GranteeServer: Sendable {
     @discardableResult
     private func close(_ gate: Gate, _ home: Home, _ store: SQLiteStore) async -> Bool {
         let isWritten = await gate.broker?.finish() ?? true
+        gate.faces?.gateway.close()
         home.directory.removeServerFile()
         do {
             try await store.close()
@@ -124,13 +131,13 @@ package struct GranteeServer: Sendable {
     }
 
     private func serve<Responder: HTTPResponder>(
-        _ responder: Responder, host: String, port: Int, onRunning: @escaping @Sendable (Int) async -> Void
+        _ responder: Responder, _ server: HTTPServerBuilder, host: String, port: Int, onRunning: @escaping @Sendable (Int) async -> Void
     ) async throws where Responder.Context == ClientContext {
         // Its word at start is this program's `Listening on`.
         var quiet = logger
         quiet.logLevel = max(quiet.logLevel, .warning)
         try await Application(
-            responder: responder, server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
+            responder: responder, server: server,
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in await onRunning(channel.localAddress?.port ?? port) }, logger: quiet
         ).run()

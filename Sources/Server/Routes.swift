@@ -14,6 +14,7 @@ enum Routes {
         .init(.get, "/v1/connections/{id}", .key, ConnectionsAPI.get),
         .init(.patch, "/v1/connections/{id}", .key, ConnectionsAPI.change),
         .init(.delete, "/v1/connections/{id}", .key, ConnectionsAPI.remove),
+        .init(.get, "/v1/connections/{id}/instructions", .key, InstructionsAPI.get),
         .init(.post, "/v1/connections/{id}/connect", .key, ConnectAPI.connect),
         .init(.get, "/v1/connect-sessions/{session}", .key, ConnectAPI.session),
         .init(.post, "/v1/connect-sessions/{session}/complete", .key, ConnectAPI.complete),
@@ -38,6 +39,8 @@ enum Routes {
         .init(.get, "/v1/revocations", .key, RevocationsAPI.list),
         .init(.post, "/v1/revocations", .key, RevocationsAPI.add),
         .init(.get, "/v1/revocations/{id}", .key, RevocationsAPI.get),
+
+        .init(.post, "/mcp", .keyAtHost, MCP.answer),
 
         .init(.get, "/connect/{ticket}", .browser, ConnectPages.show),
         .init(.head, "/connect/{ticket}", .browser, ConnectPages.show),

@@ -1,5 +1,6 @@
 package import Egress
 import Foundation
+package import Gateway
 package import OAuth
 
 /// Everything `serve` was told, after flags, environment and defaults were merged.
@@ -24,6 +25,8 @@ package struct ServerConfiguration: Sendable {
     package var metricsPort: Int?
     /// How long activity is kept.
     package var activityDays = 400
+    /// No flag sets them; a test may.
+    package var gatewayLimits = GatewayLimits()
 
     package init(dataDirectory: String = "./grantee-data", host: String = "127.0.0.1", port: Int = 8080) {
         self.dataDirectory = dataDirectory

@@ -1,4 +1,5 @@
 import Broker
+import Egress
 import Foundation
 import NIOCore
 import OAuthClientAsyncHTTP

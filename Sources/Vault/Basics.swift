@@ -20,17 +20,32 @@ package struct UID: Sendable, Hashable, Codable, Comparable, CustomStringConvert
     }
     package var description: String { text }
     package static func < (a: UID, b: UID) -> Bool { a.text < b.text }
-    /// A new one at `now`.
+    /// A new one at `now`. By arithmetic, and with no more random numbers than it has room for: each call of an API has one.
     package static func make(at now: Timestamp) -> UID {
         var random = SystemRandomNumberGenerator()
-        var bytes = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) }
-        let millis = UInt64(max(0, now.milliseconds))
-        for i in 0..<6 { bytes[i] = UInt8(truncatingIfNeeded: millis >> (8 * (5 - UInt64(i)))) }
-        bytes[6] = bytes[6] & 0x0F | 0x70
-        bytes[8] = bytes[8] & 0x3F | 0x80
-        let hex = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        let h = Array(hex)
-        return UID(text: [h[0..<8], h[8..<12], h[12..<16], h[16..<20], h[20..<32]].map { String($0) }.joined(separator: "-"))
+        let high = UInt64(max(0, now.milliseconds)) << 16 | 0x7000 | random.next() & 0x0FFF
+        let low = random.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        let text = String(unsafeUninitializedCapacity: 36) { buffer in
+            var position = 0
+            func put(_ word: UInt64, _ digits: Range<UInt64>, after separator: String = "-") {
+                for byte in separator.utf8 {
+                    buffer[position] = byte
+                    position += 1
+                }
+                for digit in digits {
+                    let value = UInt8(truncatingIfNeeded: word >> (60 - 4 * digit) & 0xF)
+                    buffer[position] = value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+                    position += 1
+                }
+            }
+            put(high, 0..<8, after: "")
+            put(high, 8..<12)
+            put(high, 12..<16)
+            put(low, 0..<4)
+            put(low, 4..<16)
+            return position
+        }
+        return UID(text: text)
     }
 }
 

@@ -55,12 +55,31 @@ package struct ConnectionSettings: Sendable, Hashable, Codable {
     package var returnOrigins: [String] = []
     package var keepAlive: Bool = false
     package var allowTokenInQuery: Bool = false
+    /// Whether `%2F` may stand in the path of a gateway call.
+    package var allowEncodedSlash: Bool = false
     package var agentAccess: AgentAccess = AgentAccess()
 
     package init(name: String, oauth: OAuthSettings) {
         self.name = name
         self.oauth = oauth
         self.authenticationInstructions = "Authorization: Bearer <token>"
+    }
+
+    /// What an older version stored lacks the members that came later.
+    package init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(name: try members.decode(String.self, forKey: .name), oauth: try members.decode(OAuthSettings.self, forKey: .oauth))
+        preset = try members.decodeIfPresent(String.self, forKey: .preset)
+        baseURL = try members.decodeIfPresent(String.self, forKey: .baseURL)
+        authenticationInstructions = try members.decode(String.self, forKey: .authenticationInstructions)
+        headers = try members.decode([String: String].self, forKey: .headers)
+        variables = try members.decode([String: String].self, forKey: .variables)
+        variablePatterns = try members.decode([String: VariablePattern].self, forKey: .variablePatterns)
+        returnOrigins = try members.decode([String].self, forKey: .returnOrigins)
+        keepAlive = try members.decode(Bool.self, forKey: .keepAlive)
+        allowTokenInQuery = try members.decode(Bool.self, forKey: .allowTokenInQuery)
+        allowEncodedSlash = try members.decodeIfPresent(Bool.self, forKey: .allowEncodedSlash) ?? false
+        agentAccess = try members.decode(AgentAccess.self, forKey: .agentAccess)
     }
 }
 

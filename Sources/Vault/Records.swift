@@ -86,7 +86,7 @@ package struct OrphanToken: Sendable {
 package struct Activity: Sendable, Hashable, Codable {
     package var uid: UID
     package var at: Timestamp
-    /// `token.read`, `grant.created`, `grant.refreshed`, `grant.revoked`, `grant.imported`, `connection.created`, `key.created`, …
+    /// `token.read`, `api.called`, `grant.created`, `grant.refreshed`, `grant.revoked`, `grant.imported`, `connection.created`, `key.created`, …
     package var action: String
     package var connectionUID: UID?
     /// The slug as it was then.
@@ -95,9 +95,9 @@ package struct Activity: Sendable, Hashable, Codable {
     package var key: String?
     /// `ok` or a problem code.
     package var result: String
-    /// How many uses this entry counts (token reads are counted per key, grant and minute).
+    /// How many uses this entry counts (token reads are counted per key, grant and minute; calls that are many and alike by the second).
     package var count: Int
-    /// Fixed words and names, never a value of a provider or a secret.
+    /// Fixed words and names, and of a call its method, host and path; never a value of a provider or a secret.
     package var detail: String?
     /// The request that it belongs to, as the answer's `Request-Id` names it.
     package var requestID: String?
@@ -120,6 +120,15 @@ package struct Activity: Sendable, Hashable, Codable {
         self.requestID = requestID
         self.link = link
     }
+}
+
+extension Activity {
+    package static let tokenRead = "token.read"
+    package static let apiCalled = "api.called"
+    /// A call of which nothing was sent.
+    package static let apiRefused = "api.refused"
+    /// The actions that use a grant's token: by them it is known which grants a key used.
+    package static let uses = [tokenRead, apiCalled]
 }
 
 /// An entry's place in the chain of its node.

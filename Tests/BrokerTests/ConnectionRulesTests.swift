@@ -49,6 +49,24 @@ import Vault
         Row("/variable_patterns/callback.shop/pattern") { $0.variablePatterns = ["callback.shop": .init(kind: .regex, pattern: "(")] },
         Row("/variable_patterns/token_response.u/hosts/0") { $0.variablePatterns = ["token_response.u": .init(kind: .origin, hosts: ["*.com"])] },
         Row("/base_url") { $0.baseURL = "https://{callback.shop}.example" },
+        Row("/authentication_instructions") { $0.authenticationInstructions = "Host: <token>" },  // SEC-92
+        Row("/authentication_instructions") { $0.authenticationInstructions = "?access_token=<token>" },  // SEC-91
+        Row("/authentication_instructions") { $0.authenticationInstructions = "X-Shop: <callback.shop>" },
+        Row("/authentication_instructions") {
+            $0.authenticationInstructions = "X-Client: <client_id>"
+            $0.oauth.grantType = .password
+            $0.oauth.clientID = nil
+        },
+        Row("/authentication_instructions") {
+            $0.authenticationInstructions = "Ask somebody."
+            $0.agentAccess.enabled = true
+        },
+        Row("/headers/x_key") {
+            $0.authenticationInstructions = "X-Key: <token>"
+            $0.headers = ["x_key": "fixed"]
+        },
+        Row("/base_url") { $0.agentAccess.enabled = true },
+        Row("/agent_access/methods/0") { $0.agentAccess.methods = ["TRACE"] },
     ]
 
     @Test("Each wrong field is named", arguments: rows)
@@ -62,6 +80,36 @@ import Vault
             #expect(problem.errors.map(\.pointer).contains(row.pointer), "\(problem.errors)")
         }
         #expect(try await bench.store.connection(id: "c") == nil)
+    }
+
+    @Test func instructionsAreNamedByLineAndReason() async throws {
+        let bench = try await Bench()
+        do {
+            try await bench.connection("c", .authorizationCode) { $0.authenticationInstructions = "Read this.\nHost: <token>\n?a=<token>" }
+            Issue.record("it was saved")
+        } catch let problem as Problem {
+            #expect(problem.errors.map(\.pointer) == ["/authentication_instructions"])
+            #expect(problem.errors.first?.detail.hasPrefix("line 2: Host cannot be set by a rule") == true)
+        }
+    }
+
+    @Test func whatInstructionsNeedCanBeGiven() async throws {
+        let bench = try await Bench()
+        try await bench.connection("query", .authorizationCode) {
+            $0.authenticationInstructions = "?access_token=<token>"
+            $0.allowTokenInQuery = true
+        }
+        try await bench.connection("captured", .authorizationCode) {
+            $0.authenticationInstructions = "X-Shop: <callback.shop> <token>"
+            $0.variablePatterns = ["callback.shop": .init(kind: .label)]
+        }
+        try await bench.connection("agents", .authorizationCode) {
+            $0.baseURL = "https://api.example"
+            $0.agentAccess.enabled = true
+            $0.agentAccess.paths = ["/repos/*"]
+        }
+        // Guidance alone is enough while no agent calls.
+        try await bench.connection("guidance", .authorizationCode) { $0.authenticationInstructions = "Ask somebody." }
     }
 
     @Test(arguments: ["http://as.example/", "http://10.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "https://localhost/x"])

@@ -2,7 +2,8 @@ import Foundation
 import TestSupport
 
 /// A session at a terminal, written down: `$ ` commands, what they print, `2> ` what they print to standard error, and
-/// `? N` the exit code where it is not 0. What differs from run to run is named: TIME, KEY, TOKEN …
+/// `? N` the exit code where it is not 0. What differs from run to run is named: TIME, KEY, TOKEN …; in a command
+/// `GRANTEE_API_KEY=KEY` is the key that was made last. Output that ends without a line break says so.
 struct Script {
     let commands: [String]
 
@@ -13,9 +14,11 @@ struct Script {
     /// The same session, as it goes now.
     func transcript(tool: CommandLineTool, naming: [(value: String, name: String)]) async throws -> String {
         var lines: [String] = []
+        var key = ""
         for command in commands {
             lines.append("$ \(command)")
-            var (environment, words) = Self.words(of: naming.reduce(command) { $0.replacing($1.name, with: $1.value) })
+            let valued = naming.reduce(command.replacing("GRANTEE_API_KEY=KEY ", with: "GRANTEE_API_KEY=\(key) ")) { $0.replacing($1.name, with: $1.value) }
+            var (environment, words) = Self.words(of: valued)
             guard words.first == "grantee" else { throw ScriptError("a script runs grantee only: \(command)") }
             words.removeFirst()
             var input = ""
@@ -27,11 +30,15 @@ struct Script {
             for (name, value) in environment { tool.environment[name] = value.isEmpty ? nil : value }
             let outcome = try await tool.run(words, input: input)
             func named(_ text: String) -> [String] {
+                if text.isEmpty { return [] }
                 let text = Self.anonymous(naming.reduce(text) { $0.replacing($1.value, with: $1.name) })
-                return text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+                var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+                if lines.last?.isEmpty == true { lines.removeLast() } else { lines.append("(no line break)") }
+                return lines
             }
-            if !outcome.output.isEmpty { lines += named(outcome.output).dropLast() }
-            if !outcome.errors.isEmpty { lines += named(outcome.errors).dropLast().map { $0.isEmpty ? "2>" : "2> " + $0 } }
+            lines += named(outcome.output)
+            lines += named(outcome.errors).map { $0.isEmpty ? "2>" : "2> " + $0 }
+            key = outcome.output.firstMatch(of: /gk_[A-Za-z0-9_-]{43}/).map { String($0.output) } ?? key
             if outcome.status != 0 { lines.append("? \(outcome.status)") }
             lines.append("")
         }
@@ -66,7 +73,8 @@ struct Script {
 
     private static func anonymous(_ text: String) -> String {
         // Uses are written within a second: the line comes sooner or later.
-        text.replacing(/(?m)^last used .*\n/, with: "").replacing(/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z/, with: "TIME")
+        text.replacing("\r\n", with: "\n").replacing(/[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT/, with: "DATE")
+            .replacing(/(?m)^last used .*\n/, with: "").replacing(/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z/, with: "TIME")
             .replacing(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/, with: "UID")
             .replacing(/\/connect\/[A-Za-z0-9_-]{43}/, with: "/connect/TICKET")
             .replacing(/cs_[A-Za-z0-9_-]{22}/, with: "SESSION").replacing(/key_[A-Za-z0-9_-]{12}/, with: "KEY_ID")

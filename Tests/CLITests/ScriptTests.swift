@@ -18,7 +18,11 @@ struct ScriptTests {
             try await RunningServer.with { server in
                 let tool = CommandLineTool(environment: ["GRANTEE_URL": server.url, "GRANTEE_API_KEY": server.adminKey])
                 let actual = try await Script(written).transcript(
-                    tool: tool, naming: [(provider.url, "PROVIDER"), (server.url, "SERVER"), (server.directory, "DATA_DIR")])
+                    tool: tool,
+                    naming: [
+                        (provider.url, "PROVIDER"), (provider.url.replacing("http://", with: ""), "PROVIDER_HOST"), (server.url, "SERVER"),
+                        (server.directory, "DATA_DIR"),
+                    ])
                 if ProcessInfo.processInfo.environment["GRANTEE_UPDATE_SCRIPTS"] == "1" {
                     try actual.write(to: file, atomically: true, encoding: .utf8)
                 } else {

@@ -2,6 +2,7 @@ import OAuth
 import OAuthClient
 import Testing
 
+@testable import Egress
 @testable import OAuthClientAsyncHTTP
 
 private let untrusted = "TLS failed: its certificate is not trusted (unknown issuer, or expired)"

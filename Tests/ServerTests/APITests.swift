@@ -138,7 +138,7 @@ import Testing
             "everything",
             #"""
             {"headers": {"X-A": "1"}, "variables": {"tenant": "one"}, "return_origins": ["https://app.example", "http://localhost:3000"],
-             "keep_alive": true, "base_url": "https://{callback.shop}.shop.example", "authentication_instructions": "X-Key: <token>\nX-Client: <client_id>",
+             "allow_encoded_slash": true, "keep_alive": true, "base_url": "https://{callback.shop}.shop.example", "authentication_instructions": "X-Key: <token>\nX-Client: <client_id>",
              "variable_patterns": {"callback.shop": {"kind": "label"}, "token_response.url": {"kind": "origin", "hosts": ["*.as.example"]},
               "callback.realm": {"kind": "regex", "pattern": "^[0-9]+$"}},
              "agent_access": {"enabled": true, "methods": ["GET", "POST"], "paths": ["/v1/**"], "headers": ["Accept"]},
@@ -519,7 +519,7 @@ import Testing
         for route in Routes.all where !pages.contains("\(route.method.rawValue) \(route.pattern)") {
             let security = api["paths"]?[route.pattern]?[route.method.rawValue.lowercased()]?["security"]
             switch (route.access, route.pattern) {
-            case (.key, _): #expect(security == nil, "\(route.pattern)")
+            case (.key, _), (.keyAtHost, _): #expect(security == nil, "\(route.pattern)")
             // May be asked for with a key or without one.
             case (_, "/metrics"): #expect(security?.array?.count == 2)
             default: #expect(security?.array?.isEmpty == true, "\(route.pattern)")
@@ -568,6 +568,10 @@ import Testing
             expect(made["oauth"], "OAuth")
             expect(made["health"], "Health")
             expect(made["agent_access"], "AgentAccess")
+            let instructions = try await server.send(.get, "/v1/connections/app/instructions")
+            expect(instructions.json, "Instructions")
+            expect(instructions["rules"]?.array?.first, "InstructionRule")
+            expect(instructions["snippets"]?["token"], "Snippets")
             let begun = try await server.send(.post, "/v1/connections/app/connect", body: ["subject": "user-1"])
             expect(begun.json, "ConnectLink")
             _ = try await Visitor().connect(begun.string("connect_url"))

@@ -18,18 +18,20 @@ import Testing
         case use, admin
     }
 
-    /// What each caller gets. Without a valid key it is always 401, for an agent always 403.
+    /// What each caller gets. Without a valid key it is always 401, for an agent 403 but at its own face.
     struct Row: Sendable {
         let path: String
         var body: JSONValue?
+        let agent: Int
         let elsewhere: Int
         let stranger: Int
         let use: Int
         let admin: Int
 
-        init(_ path: String, _ body: JSONValue? = nil, elsewhere: Int, stranger: Int, use: Int, admin: Int) {
+        init(_ path: String, _ body: JSONValue? = nil, agent: Int = 403, elsewhere: Int, stranger: Int, use: Int, admin: Int) {
             self.path = path
             self.body = body
+            self.agent = agent
             self.elsewhere = elsewhere
             self.stranger = stranger
             self.use = use
@@ -39,7 +41,7 @@ import Testing
         func expected(_ who: Who) -> Int {
             switch who {
             case .nobody, .wrong, .expired, .removed: 401
-            case .agent: 403
+            case .agent: agent
             case .elsewhere: elsewhere
             case .stranger: stranger
             case .use: use
@@ -72,6 +74,8 @@ import Testing
             "GET /v1/connections/{id}": Row("/v1/connections/app", elsewhere: 403, stranger: 200, use: 200, admin: 200),
             "PATCH /v1/connections/{id}": Row("/v1/connections/app", ["name": "App"], elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "DELETE /v1/connections/{id}": Row("/v1/connections/doomed", elsewhere: 403, stranger: 403, use: 403, admin: 204),
+            "GET /v1/connections/{id}/instructions": Row(
+                "/v1/connections/app/instructions?subject=user-1", elsewhere: 403, stranger: 403, use: 200, admin: 200),
             "POST /v1/connections/{id}/connect": Row(
                 "/v1/connections/app/connect", ["subject": "user-1"], elsewhere: 403, stranger: 403, use: 201, admin: 201),
             "GET /v1/connect-sessions/{session}": Row("/v1/connect-sessions/" + session, elsewhere: 403, stranger: 403, use: 200, admin: 200),
@@ -86,6 +90,8 @@ import Testing
             "DELETE /v1/connections/{id}/grants/{subject}": Row("/v1/connections/app/grants/user-9", elsewhere: 403, stranger: 403, use: 200, admin: 200),
             "POST /v1/connections/{id}/grants/{subject}/refresh": Row(
                 "/v1/connections/machine/grants/-/refresh", elsewhere: 403, stranger: 403, use: 200, admin: 200),
+            "POST /mcp": Row(
+                "/mcp", ["jsonrpc": "2.0", "id": 1, "method": "tools/list"], agent: 200, elsewhere: 200, stranger: 200, use: 200, admin: 200),
             "GET /v1/activity": Row("/v1/activity", elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "GET /v1/vault": Row("/v1/vault", elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "POST /v1/vault/rotate": Row("/v1/vault/rotate", ["data_keys": true], elsewhere: 403, stranger: 403, use: 403, admin: 200),
@@ -149,7 +155,7 @@ import Testing
             let keys = try await keys(server)
             for route in Routes.all {
                 let name = "\(route.method.rawValue) \(route.pattern)"
-                guard route.access == .key else {
+                guard route.access.needsKey else {
                     #expect(Self.open.contains(name), "\(name) needs an entry")
                     continue
                 }
@@ -168,7 +174,7 @@ import Testing
                     if row.expected(who) == 403 { #expect(answer.isProblem("forbidden", 403), "\(who) \(name)") }
                 }
             }
-            #expect(table.count == Routes.all.filter { $0.access == .key }.count, "the table names a route that is gone")
+            #expect(table.count == Routes.all.filter(\.access.needsKey).count, "the table names a route that is gone")
         }
     }
 

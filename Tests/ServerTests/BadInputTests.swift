@@ -62,7 +62,7 @@ import Testing
         Field("/id", .text), Field("/name", .text, required: true), Field("/preset", .choice), Field("/base_url", .url),
         Field("/oauth", .object, required: true), Field("/authentication_instructions", .lines), Field("/headers", .map), Field("/variables", .map),
         Field("/variable_patterns", .object), Field("/return_origins", .texts), Field("/keep_alive", .flag), Field("/allow_token_in_query", .flag),
-        Field("/agent_access", .object), Field("/agent_access/enabled", .flag), Field("/agent_access/methods", .texts),
+        Field("/allow_encoded_slash", .flag), Field("/agent_access", .object), Field("/agent_access/enabled", .flag), Field("/agent_access/methods", .texts),
         Field("/agent_access/paths", .texts), Field("/agent_access/headers", .texts),
         Field("/oauth/grant_type", .choice, required: true), Field("/oauth/pkce", .choice), Field("/oauth/issuer", .url),
         Field("/oauth/authorization_url", .url, required: true), Field("/oauth/token_url", .url, required: true), Field("/oauth/refresh_url", .url),
@@ -284,6 +284,7 @@ import Testing
         (0, "/id", #""-a""#), (0, "/id", #""A""#), (0, "/id", #""a_b""#), (0, "/id", #""a/b""#), (0, "/id", #""..""#), (0, "/id", #""discover""#),
         (0, "/preset", #""nowhere""#),
         (0, "/headers", #"{"Host":"x"}"#), (0, "/headers", #"{"X A":"x"}"#), (0, "/headers", #"{"X-A":"a\u0001"}"#),
+        (0, "/authentication_instructions", #""Host: <token>""#), (0, "/authentication_instructions", #""?a=<token>""#),
         (0, "/variables", #"{"tenant":"a/b"}"#), (0, "/variables", #"{"tenant":"a.b@c"}"#), (0, "/variable_patterns", #"{"shop":{"kind":"label"}}"#),
         (0, "/variable_patterns", #"{"callback.shop":{"kind":"magic"}}"#),
         (0, "/variable_patterns", #"{"callback.shop":{"kind":"regex","pattern":"("}}"#),
@@ -464,7 +465,8 @@ import Testing
         ("/v1/connections/app/token", "min_ttl=abc", "/query/min_ttl"), ("/v1/connections/app/token", "force_refresh=yes", "/query/force_refresh"),
         ("/v1/connections/app/token", "after_generation=x", "/query/after_generation"),
         ("/v1/connections/app/token", "subject=a&subject=b", "/query/subject"), ("/v1/connections/app/token", "scope=x", "/query/scope"),
-        ("/v1/connections/app/token", "subject=a%20b", "/subject"),
+        ("/v1/connections/app/token", "subject=a%20b", "/subject"), ("/v1/connections/app/instructions", "subject=", "/query/subject"),
+        ("/v1/connections/app/instructions", "subject=a%20b", "/subject"), ("/v1/connections/app/instructions", "language=curl", "/query/language"),
     ]
 
     @Test func queriesAreReadStrictly() async throws {

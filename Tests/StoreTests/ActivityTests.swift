@@ -100,6 +100,32 @@ import Vault
         #expect(try await store.unlinkedActivity() == 0)
     }
 
+    @Test("Of an action, whether it is frequent or rare", arguments: Backend.allCases) func actions(_ backend: Backend) async throws {
+        let opened = try backend.open()
+        let store = opened.store
+        let actions = ["token.read", "api.called", "api.refused", "grant.revoked"]
+        try await store.append(
+            (0..<12).map { Activity(uid: .make(at: now + .seconds($0)), at: now, action: actions[$0 % 4], connection: $0 < 8 ? "a" : "b", count: $0) })
+        for (index, action) in actions.enumerated() {
+            let filter = ActivityFilter(action: action)
+            let all = try await store.activity(filter: filter, before: nil, limit: 10)
+            #expect(all.map(\.count) as [Int] == [index + 8, index + 4, index])
+            #expect(try await store.activity(filter: filter, before: all[0].uid, limit: 1).map(\.count) as [Int] == [index + 4])
+            let one = try await store.activity(filter: ActivityFilter(connection: "a", action: action), before: nil, limit: 10)
+            #expect(one.map(\.count) as [Int] == [index + 4, index])
+        }
+        #expect(try await store.activity(filter: ActivityFilter(action: "nothing"), before: nil, limit: 10).isEmpty)
+    }
+
+    @Test func aUIDBearsItsTimeAndIsOneOfAKind() {
+        let uids = (0..<1_000).map { _ in UID.make(at: now) }
+        #expect(Set(uids).count == 1_000)
+        // RFC 9562 §5.7: the time, version 7, variant 10.
+        #expect(uids.allSatisfy { UID(parsing: $0.text) != nil && $0.text.hasPrefix("01a3185c-5000-7") && "89ab".contains($0.text.dropFirst(19).prefix(1)) })
+        #expect(UID.make(at: Timestamp(milliseconds: 0)).text.hasPrefix("00000000-0000-7"))
+        #expect(UID.make(at: Timestamp(milliseconds: -5)).text.hasPrefix("00000000-0000-7"))
+    }
+
     @Test func aDatabaseIsReadWhileAServerWritesToIt() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "activity-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -70,7 +70,8 @@ import Vault
             let (opened, first, second) = try await filled(backend)
             try await opened.store.append([
                 Activity(uid: .make(at: now), at: now, action: "token.read", connectionUID: first.uid, subject: "u1", key: "key_1"),
-                Activity(uid: .make(at: now), at: now, action: "token.read", connectionUID: first.uid, key: "key_1"),
+                Activity(uid: .make(at: now), at: now, action: "api.called", connectionUID: first.uid, key: "key_1"),
+                Activity(uid: .make(at: now), at: now, action: "api.refused", connectionUID: second.uid, subject: "u1", key: "key_1"),
                 Activity(uid: .make(at: now), at: now, action: "grant.refreshed", connectionUID: first.uid, subject: "u2", key: "key_1"),
                 Activity(uid: .make(at: now), at: now, action: "token.read", connectionUID: second.uid, subject: "u1", key: "key_2"),
             ])
@@ -95,9 +96,13 @@ import Vault
         try await store.append([
             Activity(uid: .make(at: now), at: now, action: "token.read", key: "key_1"),
             Activity(uid: .make(at: now), at: now, action: "key.created", key: "key_2"),
+            Activity(uid: .make(at: now), at: now, action: "api.called", key: "key_3"),
+            Activity(uid: .make(at: now), at: now, action: "api.refused", key: "key_4"),
         ])
         #expect(try await store.wasGivenTokens(key: "key_1"))
         #expect(try await store.wasGivenTokens(key: "key_2") == false)
+        #expect(try await store.wasGivenTokens(key: "key_3"))
+        #expect(try await store.wasGivenTokens(key: "key_4") == false)
     }
 
     @Test("A record counts its grants, and how their tokens ended", arguments: Backend.allCases)

@@ -16,6 +16,16 @@ import Vault
         await #expect(throws: StoreError.conflict) { try await store.insert(makeConnection("a")) }
     }
 
+    @Test func settingsOfAnOlderVersionLackWhatCameLater() throws {
+        var settings = makeConnection("a").settings
+        settings.allowEncodedSlash = true
+        let stored = String(decoding: try JSONEncoder().encode(settings), as: UTF8.self)
+        #expect(try JSONDecoder().decode(ConnectionSettings.self, from: Data(stored.utf8)) == settings)
+        let older = stored.replacing(/"allowEncodedSlash":true,?/, with: "").replacing(",}", with: "}")
+        settings.allowEncodedSlash = false
+        #expect(try JSONDecoder().decode(ConnectionSettings.self, from: Data(older.utf8)) == settings)
+    }
+
     @Test(arguments: Backend.allCases) func anUpdateWinsOnce(_ backend: Backend) async throws {
         let opened = try backend.open()
         let store = opened.store

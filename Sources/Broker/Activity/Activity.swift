@@ -74,22 +74,27 @@ extension Broker {
         }
         entries += batch.reads.map { read, count in
             Activity(
-                uid: .make(at: now), at: now, action: "token.read", connectionUID: read.connectionUID, connection: read.connection,
+                uid: .make(at: now), at: now, action: Activity.tokenRead, connectionUID: read.connectionUID, connection: read.connection,
                 subject: read.subject == "" ? nil : read.subject, key: read.key, count: count)
         }
-        // Of one moment, but in an order of their own: lists go by the uid.
+        return batch.entries + inOrder(batch.calls.map(Activity.init)) + inOrder(entries)
+    }
+
+    /// Of one moment, but in an order of their own: lists go by the uid.
+    private func inOrder(_ entries: [Activity]) -> [Activity] {
+        var entries = entries
         for (index, uid) in entries.map(\.uid).sorted().enumerated() { entries[index].uid = uid }
-        return batch.entries + entries
+        return entries
     }
 
     /// Newest first.
     package func activity(
-        connection id: String?, subject: String?, before: UID?, limit: Int, for caller: Caller
+        connection id: String?, subject: String?, action: String? = nil, before: UID?, limit: Int, for caller: Caller
     ) async throws(Problem) -> [Activity] {
         try caller.requireUnboundAdmin()
         await flushActivity(everything: true)
         return try await asProblem {
-            try await store.activity(filter: ActivityFilter(connection: id, subject: subject), before: before, limit: limit)
+            try await store.activity(filter: ActivityFilter(connection: id, subject: subject, action: action), before: before, limit: limit)
         }
     }
 

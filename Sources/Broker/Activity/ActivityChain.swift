@@ -13,6 +13,7 @@ package struct ActivityChain: Sendable {
     private let chainKey: SymmetricKey
     private let anchorKey: SymmetricKey
     private let cutKey: SymmetricKey
+    private let argumentsKey: SymmetricKey
     /// How many entries there were before there was a chain: they are in none.
     package let entriesBefore: Int
 
@@ -26,6 +27,7 @@ package struct ActivityChain: Sendable {
         chainKey = key("grantee activity chain 1")
         anchorKey = key("grantee activity anchor 1")
         cutKey = key("grantee activity cut 1")
+        argumentsKey = key("grantee activity arguments 1")
     }
 
     /// Where a chain begins: the place before its first entry.
@@ -61,12 +63,21 @@ package struct ActivityChain: Sendable {
     /// Each field behind its length in four bytes, an absent one as a length that no text has: no two entries encode alike.
     private static func encoded(_ fields: [String?]) -> [UInt8] {
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(fields.reduce(0) { $0 + 4 + ($1?.utf8.count ?? 0) })
         for field in fields {
             let length = field.map { UInt32($0.utf8.count) } ?? .max
             withUnsafeBytes(of: length.bigEndian) { bytes += $0 }
             if let field { bytes += field.utf8 }
         }
         return bytes
+    }
+
+    // MARK: Arguments
+
+    /// A keyed hash of what an agent called with: equal arguments show as equal, and none can be guessed from it. SEC-137.
+    /// - Returns: 16 bytes in hexadecimal.
+    func fingerprint(of arguments: [UInt8]) -> String {
+        HMAC<SHA256>.authenticationCode(for: arguments, using: argumentsKey).prefix(16).hexadecimal
     }
 
     // MARK: Anchors
@@ -95,4 +106,8 @@ package struct ActivityChain: Sendable {
     private static func signed(_ link: ActivityLink, _ time: Timestamp) -> [UInt8] {
         encoded([encodingVersion, link.node, String(link.sequence), String(time.milliseconds)]) + link.mac
     }
+}
+
+extension Sequence<UInt8> {
+    var hexadecimal: String { map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }

@@ -27,7 +27,7 @@ struct MinuteCounts<Key: MinuteKey> {
     }
 }
 
-/// Uses on their way to the store: counted in memory, written each second.
+/// Uses on their way to the store: kept or counted in memory, written each second.
 ///
 /// Bounded: at ``capacity`` waiting entries nothing more is given out until they are written; at twice as many, what still
 /// happens is not kept any more, and how much that was.
@@ -35,6 +35,8 @@ final class ActivityLog: Sendable {
     static let capacity = 50_000
     /// Different things that are counted by the minute, token reads apart.
     static let tallyCapacity = 1_000
+    /// So many waiting calls are written without waiting for the second to end.
+    static let manyCalls = 10_000
 
     /// Token reads are counted per key, grant and minute.
     struct Read: MinuteKey {
@@ -74,13 +76,19 @@ final class ActivityLog: Sendable {
         /// Entries that became one with others, and entries that were not kept, since the last ones that were written.
         var merged = 0
         var leftOut = 0
+        var calls = CallQueue()
         var reads = MinuteCounts<Read>()
         var tallies = MinuteCounts<Tally>()
-        /// By grant; written together with the reads.
-        var lastUsed: [UID: Timestamp] = [:]
+        var lastUsed = LastUses()
         var failing = false
 
-        var isAccepting: Bool { !failing && entries.count + reads.distinct < ActivityLog.capacity }
+        var isAccepting: Bool { !failing && entries.count + calls.count + reads.distinct < ActivityLog.capacity }
+        var isFull: Bool { entries.count + calls.count >= 2 * ActivityLog.capacity }
+
+        mutating func count(_ tally: Tally) {
+            let fits = tallies.distinct < ActivityLog.tallyCapacity || tallies.contains(tally)
+            tallies.add(fits ? tally : tally.summary)
+        }
 
         /// The reads of a key and a grant become one, whatever their minutes.
         mutating func merge() {
@@ -94,7 +102,7 @@ final class ActivityLog: Sendable {
             var places: [Reader: Int] = [:]
             for (index, entry) in entries.enumerated() {
                 let reader = Reader(key: entry.key, connection: entry.connectionUID, subject: entry.subject)
-                if index < inDoubt || entry.action != "token.read" {
+                if index < inDoubt || entry.action != Activity.tokenRead {
                     kept.append(entry)
                 } else if let place = places[reader] {
                     kept[place].count += entry.count
@@ -108,18 +116,38 @@ final class ActivityLog: Sendable {
         }
     }
     private let state = Mutex(State())
+    private let many = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+
+    /// An element whenever so many calls wait that they should be written. For one reader.
+    var fillings: AsyncStream<Void> { many.stream }
 
     /// False while uses cannot be recorded.
     var isAccepting: Bool { state.withLock { $0.isAccepting } }
 
     /// Nothing waits to be written.
-    var isEmpty: Bool { state.withLock { $0.entries.isEmpty && $0.reads.distinct == 0 && $0.tallies.distinct == 0 } }
+    var isEmpty: Bool { state.withLock { $0.entries.isEmpty && $0.calls.count == 0 && $0.reads.distinct == 0 && $0.tallies.distinct == 0 } }
 
     func append(_ activity: Activity) {
         state.withLock { state in
-            if state.entries.count >= 2 * Self.capacity, state.mayMerge { state.merge() }
-            if state.entries.count < 2 * Self.capacity { state.entries.append(activity) } else { state.leftOut += 1 }
+            if state.isFull, state.mayMerge { state.merge() }
+            if state.isFull { state.leftOut += 1 } else { state.entries.append(activity) }
         }
+    }
+
+    /// One call. What was refused fills no queue: beyond what is kept one by one it is counted by the minute.
+    func append(_ call: APICall, at now: Timestamp) {
+        let areMany = state.withLock { state in
+            if !call.wasSent, state.calls.count >= CallQueue.singles || !state.isAccepting {
+                state.count(Tally(refused: call, minute: now.milliseconds / 60_000))
+                return false
+            }
+            guard !state.isFull else {
+                state.leftOut += 1
+                return false
+            }
+            return state.calls.add(call, at: now) && state.calls.count == Self.manyCalls
+        }
+        if areMany { many.continuation.yield() }
     }
 
     func countRead(_ read: Read, grant: UID, at now: Timestamp) -> Bool {
@@ -131,38 +159,39 @@ final class ActivityLog: Sendable {
         }
     }
 
-    func count(_ tally: Tally) {
-        state.withLock { state in
-            let fits = state.tallies.distinct < Self.tallyCapacity || state.tallies.contains(tally)
-            state.tallies.add(fits ? tally : tally.summary)
-        }
-    }
+    func count(_ tally: Tally) { state.withLock { $0.count(tally) } }
 
     struct Batch {
         var entries: [Activity]
+        var calls: [CallQueue.Entry] = []
         var merged: Int
         var leftOut: Int
         var reads: [Read: Int]
         var tallies: [Tally: Int]
         var lastUsed: [UID: Timestamp]
 
-        var isEmpty: Bool { entries.isEmpty && reads.isEmpty && tallies.isEmpty && merged == 0 && leftOut == 0 }
+        var isEmpty: Bool {
+            entries.isEmpty && calls.isEmpty && reads.isEmpty && tallies.isEmpty && lastUsed.isEmpty && merged == 0 && leftOut == 0
+        }
     }
 
     /// What is to be written now: all entries, the first counts of each minute at once, the rest when it is over.
     func take(minute: Int64, everything: Bool) -> Batch {
-        state.withLock { state in
-            let reads = state.reads.take(minute: minute, everything: everything || state.reads.distinct >= Self.capacity / 2)
-            var batch = Batch(
-                entries: state.entries, merged: state.merged, leftOut: state.leftOut, reads: reads,
+        var batch = state.withLock { state in
+            let batch = Batch(
+                entries: state.entries, calls: state.calls.take(), merged: state.merged, leftOut: state.leftOut,
+                reads: state.reads.take(minute: minute, everything: everything || state.reads.distinct >= Self.capacity / 2),
                 tallies: state.tallies.take(minute: minute, everything: everything), lastUsed: [:])
             (state.entries, state.inDoubt, state.mayMerge, state.merged, state.leftOut) = ([], 0, false, 0, 0)
-            if !reads.isEmpty || everything {
-                batch.lastUsed = state.lastUsed
-                state.lastUsed = [:]
-            }
             return batch
         }
+        // Not under the lock: meanwhile calls go on.
+        let called = batch.calls.lastUsed
+        batch.lastUsed = state.withLock { state in
+            state.lastUsed.add(called)
+            return state.lastUsed.take(minute: minute, everything: everything)
+        }
+        return batch
     }
 
     /// After a failed write: first in the queue again.
@@ -171,10 +200,18 @@ final class ActivityLog: Sendable {
             state.entries = remainder.entries + state.entries
             state.inDoubt = remainder.inDoubt
             state.mayMerge = true
-            state.lastUsed.merge(lastUsed) { new, _ in new }
+            state.lastUsed.putBack(lastUsed)
             state.failing = true
         }
     }
 
     func written() { state.withLock { $0.failing = false } }
+}
+
+extension ActivityLog.Tally {
+    /// Of refused calls that are too many to be kept one by one.
+    init(refused call: APICall, minute: Int64) {
+        self.init(
+            action: Activity.apiRefused, connectionUID: call.connectionUID, connection: call.connection, key: call.key, result: call.result, minute: minute)
+    }
 }

@@ -6,6 +6,8 @@ actor ActivityWriter {
     /// Entries in one transaction, and between two anchors.
     private static let stride = 1_000
     private static let anchorInterval: Duration = .seconds(3600)
+    /// Between two anchors that entries alone make due: a busy server has thousands of them each second.
+    private static let anchorRest: Duration = .seconds(60)
 
     private let store: any Store
     private let keyring: Keyring
@@ -15,6 +17,8 @@ actor ActivityWriter {
     /// The last entry's place; `nil` = to be read from the store.
     private var head: ActivityLink?
     private var lastAnchor: (sequence: Int, at: Timestamp)?
+    /// Before it, entries alone make no anchor due.
+    private var restsUntil: Timestamp?
 
     init(store: any Store, keyring: Keyring, node: String, logger: Logger) {
         self.store = store
@@ -77,7 +81,10 @@ actor ActivityWriter {
     }
 
     /// Finds the chain and its end. Call it at start: what does not open shows there, and not at the first write.
-    func open() async throws { _ = try await currentHead() }
+    func open() async throws -> ActivityChain {
+        _ = try await currentHead()
+        return try await openChain()
+    }
 
     /// The chain, begun where there is none.
     private func openChain() async throws -> ActivityChain {
@@ -106,17 +113,19 @@ actor ActivityWriter {
 
     // MARK: Anchors
 
-    /// Signs how far the chain has come: after a thousand entries, or an hour in which there were some.
+    /// Signs how far the chain has come: after a thousand entries, at most once a minute, or an hour in which there were some.
     /// - Parameter always: even if that is not due; without new entries there is nothing to sign.
     func anchor(now: Timestamp, always: Bool = false) async {
         do {
             let head = try await currentHead()
             let last = lastAnchor ?? (0, now)
             if lastAnchor == nil { lastAnchor = last }
-            guard head.sequence > last.sequence, always || head.sequence - last.sequence >= Self.stride || now - last.at >= Self.anchorInterval else { return }
+            let areMany = head.sequence - last.sequence >= Self.stride && restsUntil.map { now >= $0 } ?? true
+            guard head.sequence > last.sequence, always || areMany || now - last.at >= Self.anchorInterval else { return }
             let anchor = try await openChain().anchor(.reached, at: head, time: now)
             try await store.insert(anchor)
             lastAnchor = (head.sequence, now)
+            restsUntil = now + Self.anchorRest
             announce(anchor)
         } catch {
             logger.warning("the activity chain was not anchored; it is tried again", metadata: ["error": "\(error)"])
@@ -139,7 +148,7 @@ actor ActivityWriter {
             "activity anchor",
             metadata: [
                 "node": "\(anchor.link.node)", "sequence": "\(anchor.link.sequence)",
-                "mac": "\(anchor.link.mac.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())",
+                "mac": "\(anchor.link.mac.hexadecimal)",
             ])
     }
 }

@@ -71,10 +71,15 @@ extension Broker {
                 try await exchange(grant, step: .password, connection: connection, subject: options.subject, guardedBy: .init(options), callbackValues: [:])
             }
         case .authorizationCode:
-            let (session, url) = try await makeLink(connection, options: options, appName: caller.key.name, keyID: caller.key.id)
-            note("connect.begun", connection: connection, subject: options.subject, caller: caller, detail: session.id)
+            let (session, url) = try await begin(connection, options: options, by: caller)
             return .link(session: session, connectURL: url)
         }
+    }
+
+    func begin(_ connection: Connection, options: ConnectOptions, by caller: Caller) async throws(Problem) -> (session: ConnectSession, connectURL: String) {
+        let (session, url) = try await makeLink(connection, options: options, appName: caller.key.name, keyID: caller.key.id)
+        note("connect.begun", connection: connection, subject: options.subject, caller: caller, detail: session.id)
+        return (session, url)
     }
 
     private func connectAlone(_ connection: Connection) async throws(Problem) -> GrantView {
@@ -89,7 +94,7 @@ extension Broker {
         }
     }
 
-    private func check(_ options: ConnectOptions, _ connection: Connection) throws(Problem) {
+    func check(_ options: ConnectOptions, _ connection: Connection) throws(Problem) {
         var errors: [Problem.FieldError] = []
         let settings = connection.settings
         func wrong(_ pointer: String, _ detail: String) { errors.append(.init(pointer: pointer, detail: detail)) }

@@ -52,6 +52,8 @@ struct ConnectionRules {
         judgeGrantType()
         judgeParameters()
         judgeHeaders()
+        judgeInstructions()
+        judgeAgentAccess()
         judgeReturnOrigins()
         judgeSwitches()
         judgePatterns()
@@ -194,21 +196,58 @@ struct ConnectionRules {
         for (name, headers) in [("/oauth/token_headers", settings.oauth.profile.tokenHeaders ?? [:]), ("/headers", settings.headers)] {
             for (key, value) in headers.sorted(by: { $0.key < $1.key }) {
                 let pointer = name + "/" + pointerToken(key)
-                if !isFieldName(key) { wrong(pointer, "is not a header field name") }
+                if !FieldName(key).isToken { wrong(pointer, "is not a header field name") }
                 if Client.isReservedHeader(key) { wrong(pointer, "\(key) is set by Grantee itself; it cannot be named here") }
                 if value.utf8.contains(where: { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7F }) { wrong(pointer, "holds a control character") }
             }
         }
     }
 
-    private func isFieldName(_ text: String) -> Bool {
-        !text.isEmpty
-            && text.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
-                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+    // MARK: Calling the API
+
+    private mutating func judgeInstructions() {
+        let pointer = "/authentication_instructions"
+        let instructions: Instructions
+        do {
+            instructions = try Instructions(settings.authenticationInstructions)
+        } catch {
+            for line in error.lines { wrong(pointer, line.text) }
+            return
+        }
+        for (index, rule) in instructions.rules.enumerated() {
+            let line = "line \(instructions.lines[index])"
+            switch rule.place {
+            case .query:
+                if !settings.allowTokenInQuery {
+                    // SEC-91
+                    let fix = "set allow_token_in_query to true if the API takes it nowhere else"
+                    wrong(pointer, "\(line): puts ?\(rule.name) into the URL, which logs and histories keep; use a header, or \(fix)")
+                }
+            case .header:
+                for name in settings.headers.keys.sorted() where FieldName.matches(name, normal: FieldName.normal(rule.name)) {
+                    wrong("/headers/" + pointerToken(name), "\(line) of authentication_instructions sets it; leave one of them out")
                 }
             }
+            if instructions.templates[index].parts.contains(.value(.clientID)), settings.oauth.clientID == nil {
+                wrong(pointer, "\(line): <client_id> has no value; set oauth.client_id")
+            }
+            for name in instructions.templates[index].capturedNames where settings.variablePatterns[name] == nil {
+                wrong(pointer, "\(line): <\(name)> needs an entry in variable_patterns")
+            }
+        }
+        if instructions.rules.isEmpty && settings.agentAccess.enabled {
+            wrong(
+                pointer,
+                "no line is a rule, so no call of an agent could carry the token; add one, such as \(Instructions.standard), or set "
+                    + "agent_access.enabled to false")
+        }
+    }
+
+    private mutating func judgeAgentAccess() {
+        errors += AgentPolicy.errors(in: settings.agentAccess)
+        if settings.agentAccess.enabled && settings.baseURL == nil {
+            wrong("/base_url", "is required while agent_access.enabled is true: it says where the API is")
+        }
     }
 
     private mutating func judgeReturnOrigins() {

@@ -38,12 +38,16 @@ extension Broker {
     }
 
     /// Through the cache.
-    func findConnection(_ id: String) async throws(Problem) -> Connection? {
-        if let connection = connectionCache.find(id) { return connection }
+    func findConnection(_ id: String) async throws(Problem) -> Connection? { try await findDestination(id)?.connection }
+
+    /// Through the cache.
+    func findDestination(_ id: String) async throws(Problem) -> Destination? {
+        if let destination = connectionCache.destination(id) { return destination }
         let epoch = connectionCache.epoch
         guard let connection = try await asProblem({ try await store.connection(id: id) }) else { return nil }
-        connectionCache.insert(connection, epoch: epoch)
-        return connection
+        let destination = Destination(connection)
+        connectionCache.insert(destination, epoch: epoch)
+        return destination
     }
 
     func requireConnection(uid: UID) async throws(Problem) -> Connection {

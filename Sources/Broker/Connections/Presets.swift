@@ -17,6 +17,12 @@ package struct Preset: Sendable, Hashable {
         }
     }()
 
+    /// Whether its Authentication Instructions have a rule for the query: those whose API takes the token nowhere else.
+    package var putsTokenInQuery: Bool {
+        guard let text = document["authentication_instructions"]?.string else { return false }
+        return (try? Instructions(text))?.rules.contains { $0.place == .query } ?? false
+    }
+
     package static func find(_ id: String) -> Preset? { all.first { $0.id == id } }
 
     /// Presets whose id or name holds `text`, without regard to case; all when it is empty.

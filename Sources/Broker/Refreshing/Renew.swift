@@ -414,8 +414,7 @@ extension Broker {
         }
         let issued = IssuedToken(
             grantUID: grant.uid, accessToken: token, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope,
-            generation: grant.tokenGeneration,
-            refreshed: false)
+            generation: grant.tokenGeneration, refreshed: false, captured: grant.captured)
         cache(issued, of: grant, connectionID: connection.id, ticket: ticket)
         return .written(Renewals.Result(grant: grant, token: issued))
     }

@@ -80,7 +80,7 @@ extension Broker {
         try caller.require(subject: subject)
     }
 
-    private func obtain(_ connection: Connection, query: TokenQuery) async throws(Problem) -> IssuedToken {
+    func obtain(_ connection: Connection, query: TokenQuery) async throws(Problem) -> IssuedToken {
         let current = try await currentToken(of: connection, subject: query.subject)
         let decision = try decide(connection, current, query: query)
         let key = GrantKey(connectionUID: connection.uid, subject: query.subject)
@@ -141,7 +141,7 @@ extension Broker {
         guard let accessToken = try openAccessToken(of: grant) else { return nil }
         return IssuedToken(
             grantUID: grant.uid, accessToken: accessToken, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope,
-            generation: grant.tokenGeneration, refreshed: false)
+            generation: grant.tokenGeneration, refreshed: false, captured: grant.captured)
     }
 
     func cache(_ token: IssuedToken, of grant: Grant, connectionID: String, ticket: TokenCache.Ticket) {

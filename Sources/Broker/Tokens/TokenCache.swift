@@ -19,9 +19,12 @@ package struct IssuedToken: Sendable {
     package var generation: Int
     /// Whether this call fetched or refreshed it.
     package var refreshed: Bool
+    /// The grant's values of token response and callback.
+    var captured: [String: String]
 
     package init(
-        grantUID: UID, accessToken: AccessToken, tokenType: String, expiresAt: Timestamp?, scope: [String]?, generation: Int, refreshed: Bool
+        grantUID: UID, accessToken: AccessToken, tokenType: String, expiresAt: Timestamp?, scope: [String]?, generation: Int, refreshed: Bool,
+        captured: [String: String] = [:]
     ) {
         self.grantUID = grantUID
         self.accessToken = accessToken
@@ -30,6 +33,7 @@ package struct IssuedToken: Sendable {
         self.scope = scope
         self.generation = generation
         self.refreshed = refreshed
+        self.captured = captured
     }
 }
 
@@ -51,6 +55,7 @@ final class TokenCache: Sendable {
         let freshUntil: Timestamp?
         let reads: Meters.Count
         let cost: Int
+        private let lastCredential = Mutex<Credential?>(nil)
 
         init(connectionUID: UID, token: IssuedToken, freshUntil: Timestamp?, reads: Meters.Count, cost: Int) {
             self.connectionUID = connectionUID
@@ -58,6 +63,15 @@ final class TokenCache: Sendable {
             self.freshUntil = freshUntil
             self.reads = reads
             self.cost = cost
+        }
+
+        /// The token as requests to `destination` carry it; `nil` when it cannot be made: whoever asks next the slow way is told why.
+        func credential(for destination: Destination) -> Credential? {
+            lastCredential.withLock { last in
+                if let last, last.destination === destination { return last }
+                last = try? Credential(destination, token: token)
+                return last
+            }
         }
     }
 

@@ -4,11 +4,11 @@ import Vault
 
 enum ActivityAPI {
     static func list(_ inbound: Inbound) async throws -> Outbound {
-        let query = try inbound.query(["connection", "subject", "limit", "after"])
+        let query = try inbound.query(["connection", "subject", "action", "limit", "after"])
         let limit = try query.limit()
         let entries = try await inbound.broker.activity(
-            connection: try query.text("connection"), subject: try query.text("subject"), before: try query.uidCursor(), limit: limit,
-            for: try inbound.caller)
+            connection: try query.text("connection"), subject: try query.text("subject"), action: try query.text("action"), before: try query.uidCursor(),
+            limit: limit, for: try inbound.caller)
         return .list(entries.map(json), next: entries.count == limit ? entries.last?.uid.text : nil)
     }
 

@@ -75,7 +75,7 @@ enum ConnectionDocument {
             "name": .string(settings.name), "preset": text(settings.preset), "base_url": text(settings.baseURL), "oauth": .object(oauthObject),
             "authentication_instructions": .string(settings.authenticationInstructions), "headers": map(settings.headers), "variables": map(settings.variables),
             "variable_patterns": .object(patterns), "return_origins": texts(settings.returnOrigins), "keep_alive": .bool(settings.keepAlive),
-            "allow_token_in_query": .bool(settings.allowTokenInQuery),
+            "allow_token_in_query": .bool(settings.allowTokenInQuery), "allow_encoded_slash": .bool(settings.allowEncodedSlash),
             "agent_access": [
                 "enabled": .bool(access.enabled), "methods": texts(access.methods), "paths": texts(access.paths), "headers": texts(access.headers),
             ],
@@ -130,15 +130,16 @@ enum ConnectionDocument {
         var settings = ConnectionSettings(name: name, oauth: oauth)
         settings.preset = presetID
         settings.baseURL = reader.text("base_url") ?? document?["base_url"]?.string
-        if let instructions = reader.text("authentication_instructions", longest: 4000, lines: true) ?? document?["authentication_instructions"]?.string {
-            settings.authenticationInstructions = instructions
-        }
+        let instructions = reader.text("authentication_instructions", longest: Instructions.longest, lines: true)
+        let presetsInstructions = instructions == nil ? document?["authentication_instructions"]?.string : nil
+        if let text = instructions ?? presetsInstructions { settings.authenticationInstructions = text }
         settings.headers = reader.map("headers") ?? [:]
         settings.variables = reader.map("variables", longest: 253) ?? [:]
         settings.variablePatterns = readPatterns(&reader, errors: errors)
         settings.returnOrigins = reader.texts("return_origins") ?? []
         settings.keepAlive = reader.flag("keep_alive") ?? false
-        settings.allowTokenInQuery = reader.flag("allow_token_in_query") ?? false
+        settings.allowTokenInQuery = reader.flag("allow_token_in_query") ?? (presetsInstructions != nil && preset?.putsTokenInQuery == true)
+        settings.allowEncodedSlash = reader.flag("allow_encoded_slash") ?? false
         if let object = reader.object("agent_access") { settings.agentAccess = readAgentAccess(object, errors: errors) }
         reader.finish()
         try errors.check()

@@ -1,5 +1,6 @@
 import Broker
 import Egress
+import Gateway
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -11,6 +12,7 @@ final class Faces: HTTPResponder {
     typealias Context = ClientContext
 
     let broker: Broker
+    let gateway: Gateway
     let pages: Pages
     let publicURL: EndpointURL
     /// They need none where only this machine can ask, and no proxy stands between.
@@ -20,8 +22,11 @@ final class Faces: HTTPResponder {
     let logger: Logger
     let routes: RouteTable
 
-    init(broker: Broker, pages: Pages, publicURL: EndpointURL, metricsNeedKey: Bool, trustedProxies: [Egress.CIDR], logger: Logger) {
+    init(
+        broker: Broker, gateway: Gateway, pages: Pages, publicURL: EndpointURL, metricsNeedKey: Bool, trustedProxies: [Egress.CIDR], logger: Logger
+    ) {
         self.broker = broker
+        self.gateway = gateway
         self.pages = pages
         self.publicURL = publicURL
         self.metricsNeedKey = metricsNeedKey
@@ -68,8 +73,9 @@ final class Faces: HTTPResponder {
         do {
             switch route.access {
             case .anyone: break
-            case .key:
-                let known = try authenticate(request)
+            case .key, .keyAtHost:
+                if route.access == .keyAtHost { try requireOwnOrigin(request) }
+                let known = try authenticate(authorization: request.headers[.authorization], fetchSite: request.headers[.secFetchSite])
                 caller = known
                 try limit(known)
             case .browser: if let elsewhere = try misdirected(request) { return elsewhere.identified() }
@@ -96,11 +102,8 @@ final class Faces: HTTPResponder {
         let problem: Problem
         if let known = error as? Problem {
             problem = known
-            if [.unauthenticated, .forbidden, .rateLimited].contains(problem.code) {
-                let client = context.client(of: request, behind: trustedProxies)
-                logger.notice(
-                    "refused", metadata: ["code": "\(problem.code.rawValue)", "route": "\(route.pattern)", "client": "\(client)", "request_id": "\(id)"])
-                broker.noteRefusal(problem.code, route: route.pattern, key: caller?.key.id)
+            if Self.isTurnedAway(problem) {
+                noteRefusal(problem, route: route.pattern, caller: caller, client: context.client(of: request, behind: trustedProxies), id: id)
             }
         } else {
             logger.error("internal error", metadata: ["request_id": "\(id)", "route": "\(route.pattern)", "error": "\(type(of: error))"])
@@ -109,19 +112,31 @@ final class Faces: HTTPResponder {
         return (route.access == .browser ? pages.problem(problem) : problem.outbound).identified(id)
     }
 
+    /// At the door, rather than by what was asked.
+    static func isTurnedAway(_ problem: Problem) -> Bool { [.unauthenticated, .forbidden, .rateLimited].contains(problem.code) }
+
+    func noteRefusal(_ problem: Problem, route: String, caller: Caller?, client: String, id: String) {
+        logger.notice("refused", metadata: ["code": "\(problem.code.rawValue)", "route": "\(route)", "client": "\(client)", "request_id": "\(id)"])
+        broker.noteRefusal(problem.code, route: route, key: caller?.key.id)
+    }
+
     /// The key's caller, within its rate.
     func admit(_ request: Request) throws(Problem) -> Caller {
-        let caller = try authenticate(request)
+        try admit(authorization: request.headers[.authorization], fetchSite: request.headers[.secFetchSite])
+    }
+
+    func admit(authorization: String?, fetchSite: String?) throws(Problem) -> Caller {
+        let caller = try authenticate(authorization: authorization, fetchSite: fetchSite)
         try limit(caller)
         return caller
     }
 
-    private func authenticate(_ request: Request) throws(Problem) -> Caller {
+    private func authenticate(authorization: String?, fetchSite: String?) throws(Problem) -> Caller {
         // No page of another site may use a key that a browser holds. SEC-94.
-        if request.headers[.secFetchSite] == "cross-site" {
+        if fetchSite == "cross-site" {
             throw Problem(.forbidden, "requests from pages of other sites are refused", fix: "call the API from a server")
         }
-        guard let field = request.headers[.authorization] else {
+        guard let field = authorization else {
             throw Problem(.unauthenticated, "an API key is required", fix: "send Authorization: Bearer API_KEY")
         }
         guard let key = Self.bearer(field), let caller = broker.authenticate(key) else {
@@ -142,20 +157,42 @@ final class Faces: HTTPResponder {
         return field[field.utf8.index(field.startIndex, offsetBy: scheme.count)...]
     }
 
+    private enum Place { case here, loopbackAlias, elsewhere }
+
+    /// Where a request was sent to, as it says itself. SEC-108.
+    private func place(_ request: Request) -> Place {
+        let authority = request.head.authority?.lowercased() ?? ""
+        if sameBytes(authority, publicURL.authority) { return .here }
+        return isLoopbackAlias("\(publicURL.scheme.rawValue)://\(authority)") ? .loopbackAlias : .elsewhere
+    }
+
+    /// Whether it is this server under another name of this machine.
+    private func isLoopbackAlias(_ origin: String) -> Bool {
+        guard publicURL.isLoopback, let asked = try? EndpointURL(origin) else { return false }
+        return asked.isLoopback && asked.scheme == publicURL.scheme && asked.effectivePort == publicURL.effectivePort && asked.target == "/"
+    }
+
     /// Pages live at the public URL alone: its loopback aliases redirect there, every other host is refused. SEC-108.
     private func misdirected(_ request: Request) throws(Problem) -> Outbound? {
-        let authority = request.head.authority?.lowercased() ?? ""
-        if authority == publicURL.authority { return nil }
-        if publicURL.isLoopback, let asked = try? EndpointURL("\(publicURL.scheme.rawValue)://\(authority)"), asked.isLoopback,
-            asked.effectivePort == publicURL.effectivePort
-        {
+        switch place(request) {
+        case .here: return nil
+        case .loopbackAlias:
             guard request.method == .get || request.method == .head else { throw Problem(.misdirectedRequest, "this page lives at \(publicURL.origin)") }
             var outbound = Outbound(.found)
             outbound.fields[.location] = publicURL.origin + (request.head.path ?? "/")
             outbound.fields[.cacheControl] = "no-store"
             outbound.fields[.referrerPolicy] = "no-referrer"
             return outbound
+        case .elsewhere: throw Problem(.misdirectedRequest, "this server is not at that host")
         }
-        throw Problem(.misdirectedRequest, "this server is not at that host")
+    }
+
+    /// A page that rebinds its name to this machine says a foreign host, any other page its own origin. SEC-129.
+    private func requireOwnOrigin(_ request: Request) throws(Problem) {
+        guard place(request) != .elsewhere else { throw Problem(.misdirectedRequest, "this server is not at that host", fix: "ask it at \(publicURL.origin)") }
+        guard let origin = request.headers[.origin] else { return }
+        guard sameBytes(origin, publicURL.origin) || isLoopbackAlias(origin) else {
+            throw Problem(.forbidden, "requests from pages of other origins are refused", fix: "ask from a program, not from a page")
+        }
     }
 }

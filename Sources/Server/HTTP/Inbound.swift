@@ -53,10 +53,7 @@ struct Inbound: Sendable {
     func body(types: Set<String> = ["application/json"], mayBeEmpty: Bool = false) async throws(Problem) -> JSONObject {
         let bytes = try await bytes()
         if bytes.readableBytes == 0, mayBeEmpty { return JSONObject() }
-        let type = request.headers[.contentType].map { $0.split(separator: ";", maxSplits: 1, omittingEmptySubsequences: false)[0] }
-        guard let type, types.contains(type.lowercased().filter { $0 != " " }) else {
-            throw Problem(.unsupportedMediaType, "the body must be \(types.sorted().joined(separator: " or "))", fix: "send Content-Type: application/json")
-        }
+        try require(types: types)
         let value: JSONValue
         do {
             value = try JSONValue(parsing: bytes.readableBytesView)
@@ -67,6 +64,14 @@ struct Inbound: Sendable {
             throw Problem(.invalidRequest, "the body must be a JSON object", errors: [.init(pointer: "", detail: "must be an object")])
         }
         return object
+    }
+
+    /// - Throws: `unsupported_media_type` for a body of any other.
+    func require(types: Set<String>) throws(Problem) {
+        let type = request.headers[.contentType].map { $0.split(separator: ";", maxSplits: 1, omittingEmptySubsequences: false)[0] }
+        guard let type, types.contains(type.lowercased().filter { $0 != " " }) else {
+            throw Problem(.unsupportedMediaType, "the body must be \(types.sorted().joined(separator: " or "))", fix: "send Content-Type: application/json")
+        }
     }
 
     func bytes() async throws(Problem) -> ByteBuffer {

@@ -73,8 +73,12 @@ struct RouteTable: Sendable {
         case anyone
         /// A valid API key; which role is the use case's to say.
         case key
+        /// A valid API key, at the public URL's own host, and from no page of another origin.
+        case keyAtHost
         /// A browser at the public URL's own host.
         case browser
+
+        var needsKey: Bool { self == .key || self == .keyAtHost }
     }
 
     enum Match {

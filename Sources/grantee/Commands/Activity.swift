@@ -12,11 +12,13 @@ struct ActivityCommand: AsyncParsableCommand {
 
         @Option(help: ArgumentHelp("Only of this connection.", valueName: "id")) var connection: String?
         @Option(help: "Only of this subject.") var subject: String?
+        @Option(help: ArgumentHelp("Only what was done so: api.called, token.read, grant.revoked, …", valueName: "name")) var action: String?
         @Option(help: "At most so many.") var limit = 50
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            let items = try await server.client().list("/v1/activity", query: [("connection", connection), ("subject", subject)], limit: limit)
+            let query = [("connection", connection), ("subject", subject), ("action", action)]
+            let items = try await server.client().list("/v1/activity", query: query, limit: limit)
             server.show(["items": .array(items)]) {
                 var table = Table("TIME", "ACTION", "CONNECTION", "SUBJECT", "KEY", "COUNT", "RESULT", "DETAIL")
                 for item in items {

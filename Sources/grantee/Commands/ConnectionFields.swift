@@ -1,6 +1,8 @@
 import ArgumentParser
 import OAuth
 
+enum AgentSwitch: String, ExpressibleByArgument { case on, off }
+
 /// The fields of a connection as options, secrets apart.
 struct ConnectionFields: ParsableArguments {
     @Option(help: "authorization_code, client_credentials or password. Default: authorization_code.") var grantType: String?
@@ -18,6 +20,26 @@ struct ConnectionFields: ParsableArguments {
     @Option(help: "For the password grant: a user name that is stored.") var username: String?
     @Option(help: ArgumentHelp("The file with the stored password, - for standard input.", valueName: "file"), completion: .file()) var passwordFile: String?
     @Option(help: ArgumentHelp("Authentication Instructions, such as 'Authorization: Bearer <token>'.", valueName: "text")) var instructions: String?
+    @Flag(inversion: .prefixedNo, help: "Let instructions put the token into the query, where logs and histories may keep it.") var allowTokenInQuery: Bool?
+    @Option(
+        name: .customLong("header"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "A header field that every request through the gateway gets, 'Name: value'; 'Name:' takes it away; may be repeated.", valueName: "field"))
+    var headers: [String] = []
+    @Flag(inversion: .prefixedNo, help: "Let %2F stand in the paths of requests through the gateway.") var allowEncodedSlash: Bool?
+    @Option(help: ArgumentHelp("Whether AI agents may call this API: on or off. They need paths, too.", valueName: "on|off")) var agents: AgentSwitch?
+    @Option(name: .customLong("agent-method"), help: ArgumentHelp("A method for agents; may be repeated. Default: GET.", valueName: "method")) var agentMethods:
+        [String] = []
+    @Option(
+        name: .customLong("agent-path"),
+        help: ArgumentHelp(
+            """
+            A pattern of paths for agents, such as /repos/*/issues or /users/**: * stands for a part of one segment, ** for any rest; may be repeated. The \
+            patterns that are named take the place of all former ones.
+            """, valueName: "pattern"))
+    var agentPaths: [String] = []
+    @Option(name: .customLong("agent-header"), help: ArgumentHelp("A header field that agents may send; may be repeated.", valueName: "name"))
+    var agentHeaders: [String] = []
     @Option(name: .customLong("variable"), help: ArgumentHelp("A value for {name} in URLs; may be repeated.", valueName: "name=value")) var variables:
         [String] = []
     @Option(name: .customLong("return-origin"), help: ArgumentHelp("Where browsers may be sent after connecting; may be repeated.", valueName: "origin"))
@@ -44,6 +66,15 @@ struct ConnectionFields: ParsableArguments {
         if !oauth.members.isEmpty { patch["oauth"] = .object(oauth) }
         if let baseUrl { patch["base_url"] = .string(baseUrl) }
         if let instructions { patch["authentication_instructions"] = .string(instructions) }
+        if let allowTokenInQuery { patch["allow_token_in_query"] = .bool(allowTokenInQuery) }
+        if let allowEncodedSlash { patch["allow_encoded_slash"] = .bool(allowEncodedSlash) }
+        if !headers.isEmpty {
+            var fields = JSONObject()
+            for (name, value) in try headers.map({ try HeaderArgument.split($0, of: "--header") }) { fields[name] = value.isEmpty ? .null : .string(value) }
+            patch["headers"] = .object(fields)
+        }
+        let access = agentAccess
+        if !access.members.isEmpty { patch["agent_access"] = .object(access) }
         if !returnOrigins.isEmpty { patch["return_origins"] = .array(returnOrigins.map(JSONValue.string)) }
         if !variables.isEmpty {
             var values = JSONObject()
@@ -56,6 +87,15 @@ struct ConnectionFields: ParsableArguments {
             patch = mergedDocument(patch, nested.object ?? JSONObject())
         }
         return patch
+    }
+
+    private var agentAccess: JSONObject {
+        var access = JSONObject()
+        if let agents { access["enabled"] = .bool(agents == .on) }
+        for (name, values) in [("methods", agentMethods), ("paths", agentPaths), ("headers", agentHeaders)] where !values.isEmpty {
+            access[name] = .array(values.map(JSONValue.string))
+        }
+        return access
     }
 
     private static func pair(_ text: String, of option: String) throws -> (String, String) {

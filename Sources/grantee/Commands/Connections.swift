@@ -27,13 +27,43 @@ struct Connections: AsyncParsableCommand {
     }
 
     struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show one connection.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show one connection, what its instructions do, and the request that would be sent.",
+            discussion: "With --prompt or --snippet: that alone, as it is, to be given to an AI or pasted into a program.")
         @Argument(help: "The connection's id.") var id: String
+        @Flag(help: "Print a prompt that tells an AI how to call this API.") var prompt = false
+        @Option(help: "Print a program that calls this API: curl, javascript, python or swift.") var snippet: String?
+        @Option(name: .customLong("for"), help: "What the snippet uses: gateway, or token where the program shall hold one.") var use: SnippetUse = .gateway
+        @Option(help: "Whose grant prompt and snippet are for; left out: the shared one.") var subject: String?
         @OptionGroup var server: ServerOptions
 
+        enum SnippetUse: String, ExpressibleByArgument { case gateway, token }
+
+        func validate() throws {
+            if subject != nil, !prompt, snippet == nil { throw ValidationError("--subject goes with --prompt or --snippet.") }
+            if prompt, snippet != nil { throw ValidationError("--prompt and --snippet do not go together.") }
+        }
+
         func run() async throws {
-            let connection = try await server.client().send(.get, APIClient.path("connections", id))
-            server.show(connection) { Connections.print(connection) }
+            let api = try server.client()
+            let instructions = APIClient.path("connections", id, "instructions")
+            if prompt {
+                let text = try await api.send(.get, instructions, query: [("subject", subject)])["prompt"] ?? .null
+                return server.show(["prompt": text]) { Terminal.write(text.string ?? "") }
+            }
+            if let snippet {
+                let snippets = try await api.send(.get, instructions, query: [("subject", subject)])["snippets"]?[use.rawValue]
+                guard let text = snippets?[snippet]?.string else {
+                    let names = snippets?.object?.members.map(\.name).joined(separator: ", ") ?? ""
+                    throw Failure("there is no snippet for \(snippet)", hint: names.isEmpty ? nil : "there are \(names)", exitCode: Failure.usage)
+                }
+                return server.show(["snippet": .string(text)]) { Terminal.write(text) }
+            }
+            let connection = try await api.send(.get, APIClient.path("connections", id))
+            if server.json { return Terminal.write(connection.pretty) }
+            let sheet = InstructionsSheet(try await api.send(.get, instructions))
+            Connections.print(connection)
+            sheet.print()
         }
     }
 
@@ -198,6 +228,11 @@ struct Connections: AsyncParsableCommand {
         if connection["has_password"]?.bool == true { sheet.add("password", "(stored)") }
         sheet.add("base URL", connection["base_url"]?.shown)
         sheet.add("instructions", connection["authentication_instructions"]?.shown)
+        if connection["allow_token_in_query"]?.bool == true { sheet.add("token in query", "allowed") }
+        for (name, value) in connection["headers"]?.object?.members ?? [] { sheet.add("header \(name)", value.shown) }
+        if connection["allow_encoded_slash"]?.bool == true { sheet.add("%2F in paths", "allowed") }
+        sheet.add("agents", agentAccess(connection["agent_access"] ?? .null))
+        sheet.add("agents' headers", connection["agent_access"]?["headers"]?.shown)
         for (name, value) in connection["variables"]?.object?.members ?? [] { sheet.add("variable \(name)", value.shown) }
         sheet.add("return origins", connection["return_origins"]?.shown)
         if connection["keep_alive"]?.bool == true { sheet.add("kept alive", "yes") }
@@ -205,6 +240,17 @@ struct Connections: AsyncParsableCommand {
         sheet.add("created", connection["created_at"]?.shown)
         for warning in connection["warnings"]?.array ?? [] { sheet.add("warning", warning.shown) }
         sheet.print()
+    }
+}
+
+extension Connections {
+    /// `nil` where nothing was ever allowed.
+    private static func agentAccess(_ access: JSONValue) -> String? {
+        let isOn = access["enabled"]?.bool == true
+        let paths = access["paths"]?.shown ?? ""
+        guard isOn || !paths.isEmpty else { return nil }
+        let what = "\(access["methods"]?.shown ?? "") on \(paths.isEmpty ? "no path" : paths)"
+        return isOn ? what : "off (\(what))"
     }
 }
 

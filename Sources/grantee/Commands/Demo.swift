@@ -101,6 +101,8 @@ struct DemoConnection: Sendable {
     /// Stored by the connection; `nil` = the end user types it.
     var username: String?
     var password: String?
+    /// What AI agents may GET.
+    var agentPaths: [String] = []
 
     static let all = [
         DemoConnection(
@@ -111,8 +113,7 @@ struct DemoConnection: Sendable {
             clientID: "conf", clientSecret: "conf-secret"),
         DemoConnection(
             id: "client-credentials", name: "Client Credentials", grantType: "client_credentials", clientAuthentication: "client_secret_basic",
-            clientID: "machine",
-            clientSecret: "machine-secret"),
+            clientID: "machine", clientSecret: "machine-secret", agentPaths: ["/**"]),
         DemoConnection(
             id: "client-credentials-body", name: "Client Credentials, sent in the body", grantType: "client_credentials",
             clientAuthentication: "client_secret_post",
@@ -124,7 +125,8 @@ struct DemoConnection: Sendable {
             id: "authorization-code-body", name: "Authorization Code, secret in the body", grantType: "authorization_code", pkce: "S256",
             clientAuthentication: "client_secret_post", clientID: "rotating", clientSecret: "rotating-secret"),
         DemoConnection(
-            id: "pkce", name: "Authorization Code with PKCE", grantType: "authorization_code", pkce: "S256", clientAuthentication: "none", clientID: "pub"),
+            id: "pkce", name: "Authorization Code with PKCE", grantType: "authorization_code", pkce: "S256", clientAuthentication: "none", clientID: "pub",
+            agentPaths: ["/me"]),
         DemoConnection(
             id: "pkce-plain", name: "Authorization Code with PKCE, Plain", grantType: "authorization_code", pkce: "plain", clientAuthentication: "none",
             clientID: "pub"),
@@ -144,7 +146,10 @@ struct DemoConnection: Sendable {
         if let clientSecret { oauth["client_secret"] = .string(clientSecret) }
         if let username { oauth["username"] = .string(username) }
         if let password { oauth["password"] = .string(password) }
-        return ["id": .string(id), "name": .string(name), "base_url": .string(provider + "/api"), "oauth": .object(oauth)]
+        return [
+            "id": .string(id), "name": .string(name), "base_url": .string(provider + "/api"), "oauth": .object(oauth),
+            "agent_access": ["enabled": .bool(!agentPaths.isEmpty), "methods": ["GET"], "paths": .array(agentPaths.map(JSONValue.string))],
+        ]
     }
 }
 
@@ -155,6 +160,8 @@ extension DemoStage.Ready {
     func makeConnections() async throws {
         for connection in DemoConnection.all { _ = try await api.send(.post, "/v1/connections", body: connection.document(provider: providerURL)) }
     }
+
+    private var agentConnections: String { DemoConnection.all.filter { !$0.agentPaths.isEmpty }.map(\.id).joined(separator: " and ") }
 
     func welcome() {
         var table = Table("CONNECTION", "GRANT TYPE", "PKCE", "CLIENT AUTHENTICATION", "WHAT IT IS")
@@ -172,9 +179,18 @@ extension DemoStage.Ready {
               export GRANTEE_DATA_DIR=\(directory)
               alias grantee=\(Self.program)
               grantee token client-credentials           a token, fetched when first needed
+              grantee call client-credentials /me        the sample API, called with a token that nobody sees
               grantee connect pkce --subject alice       prints a link: open it, sign in, allow
               grantee grants list
               grantee token pkce --subject alice         fresh whenever it is asked for
+
+            The gateway, for any HTTP client:
+
+              curl -H "Authorization: Bearer $(cat \(directory)/admin.key)" \(serverURL)/gateway/client-credentials/me
+
+            AI agents find \(agentConnections) by MCP at \(serverURL)/mcp, with a key of the role agent. For Claude Code:
+
+              claude mcp add --transport http grantee \(serverURL)/mcp --header "Authorization: Bearer $(grantee keys add Agent --role agent)"
 
             Ctrl-C ends the demo and removes everything it kept.
             """)

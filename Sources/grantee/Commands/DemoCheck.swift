@@ -6,7 +6,8 @@ import NIOHTTP1
 import OAuth
 import RehearsalProvider
 
-/// Every connection of the demo through its whole flow: connect, token, API call, refresh, revoke, refused afterwards.
+/// Every connection of the demo through its whole flow: connect, token, API call, gateway, refresh, revoke, refused
+/// afterwards; and the tools that AI agents find.
 struct DemoCheck {
     let stage: DemoStage.Ready
     private var api: APIClient { stage.api }
@@ -27,6 +28,7 @@ struct DemoCheck {
                 Terminal.write("FAILED  \(id)  \(what)  \(failure.message)")
             }
         }
+        Terminal.write("ok      MCP  tools: \(try await agentTools().joined(separator: ", "))")
         guard failures == 0 else { throw Failure("\(failures) of \(DemoConnection.all.count) connections did not work") }
         Terminal.write("All \(DemoConnection.all.count) connections worked.")
     }
@@ -43,6 +45,8 @@ struct DemoCheck {
         steps.append("token")
         try await callAPI(with: first.token)
         steps.append("API call")
+        try await callGateway(connection, subject: subject)
+        steps.append("gateway")
         _ = try await api.send(.post, APIClient.path("connections", connection.id, "grants", subject ?? "-", "refresh"))
         let second = try await token(connection, subject: subject)
         guard second.token != first.token, second.generation > first.generation else { throw Failure("the refresh gave no new token") }
@@ -83,5 +87,30 @@ struct DemoCheck {
         request.headers.add(name: "Authorization", value: "Bearer \(token)")
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
         guard response.status == .ok else { throw Failure("the sample API answered with status \(response.status.code)") }
+    }
+
+    /// The same call, with a token that does not come here.
+    private func callGateway(_ connection: DemoConnection, subject: String?) async throws {
+        let response = try await api.call(connection.id, CallRequest(path: "/me", method: nil, fields: [], data: nil, subject: subject))
+        guard response.status == .ok else { throw Failure("the sample API answered with status \(response.status.code) through the gateway") }
+    }
+
+    private func agentTools() async throws -> [String] {
+        let key = try await api.send(.post, "/v1/keys", body: ["name": "Agent", "role": "agent"])["key"]?.string ?? ""
+        var request = HTTPClientRequest(url: stage.serverURL + "/mcp")
+        request.method = .POST
+        for (name, value) in [
+            ("Authorization", "Bearer \(key)"), ("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream"),
+            ("MCP-Protocol-Version", "2025-06-18"),
+        ] {
+            request.headers.add(name: name, value: value)
+        }
+        let message: JSONValue = ["jsonrpc": "2.0", "id": 1, "method": "tools/list"]
+        request.body = .bytes(message.serialized())
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
+        let answer = try? JSONValue(parsing: try await response.body.collect(upTo: 1 << 20).readableBytesView)
+        let names = (answer?["result"]?["tools"]?.array ?? []).compactMap { $0["name"]?.string }
+        guard !names.isEmpty else { throw Failure("MCP lists no tools: it answered with status \(response.status.code)") }
+        return names
     }
 }

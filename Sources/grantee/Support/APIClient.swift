@@ -10,6 +10,7 @@ struct APIClient {
     let base: String
     private let key: String
     private static let longestAnswer = 32 << 20
+    private static let userAgent = "grantee-cli/0.1"
     /// Follows no redirect: one could carry the key to another host.
     private static let client: HTTPClient = {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
@@ -24,9 +25,9 @@ struct APIClient {
     }
 
     /// A path below `/v1`, each part encoded as one segment.
-    static func path(_ parts: String...) -> String {
-        "/v1/" + parts.map { Form.encode($0).replacing("+", with: "%20") }.joined(separator: "/")
-    }
+    static func path(_ parts: String...) -> String { "/v1/" + parts.map(segment).joined(separator: "/") }
+
+    private static func segment(_ text: String) -> String { Form.encode(text).replacing("+", with: "%20") }
 
     /// - Returns: the answer's JSON; null when there is none.
     /// - Throws: ``Failure``, from the problem that the server answered.
@@ -99,6 +100,34 @@ struct APIClient {
         return last
     }
 
+    /// A request through the gateway. Its body and the answer's are streams; their deadlines are the gateway's.
+    /// - Returns: what the API answered, whatever its status.
+    /// - Throws: ``Failure``, from a problem of Grantee itself.
+    func call(_ connection: String, _ call: CallRequest) async throws -> HTTPClientResponse {
+        var request = HTTPClientRequest(url: base + "/gateway/" + Self.segment(connection) + call.target)
+        request.method = .init(rawValue: call.method)
+        request.headers.add(name: "Authorization", value: "Bearer \(key)")
+        if !call.headers.contains(where: { $0.name.lowercased() == "user-agent" }) { request.headers.add(name: "User-Agent", value: Self.userAgent) }
+        for field in call.headers { request.headers.add(name: field.name, value: field.value) }
+        request.body = call.body
+        let response: HTTPClientResponse
+        do {
+            response = try await Self.client.execute(request, deadline: .distantFuture)
+        } catch let error as FileChunks.ReadError {
+            throw Failure("the body could not be read to its end: \(error.words)")
+        } catch let error as HTTPClientError where error == .remoteConnectionClosed || error == .bodyLengthMismatch {
+            throw Failure("the request broke off before an answer came")
+        } catch {
+            throw noServer
+        }
+        guard let code = response.headers.first(name: "Grantee-Problem") else { return response }
+        let bytes = try? await response.body.collect(upTo: Self.longestAnswer)
+        let problem = bytes.flatMap { try? JSONValue(parsing: $0.readableBytesView) }
+        // The answer to HEAD has no body to tell more.
+        throw Self.failure(
+            problem ?? ["code": .string(code), "detail": .string("Grantee did not pass the request on")], status: Int(response.status.code), base: base)
+    }
+
     private func request(
         _ method: HTTPRequest.Method, _ path: String, query: [(String, String?)] = [], body: JSONValue?, ifMatch: String? = nil
     ) -> HTTPClientRequest {
@@ -106,7 +135,7 @@ struct APIClient {
         var request = HTTPClientRequest(url: base + path + (pairs.isEmpty ? "" : "?" + Form.serialize(pairs)))
         request.method = .init(rawValue: method.rawValue)
         request.headers.add(name: "Authorization", value: "Bearer \(key)")
-        request.headers.add(name: "User-Agent", value: "grantee-cli/0.1")
+        request.headers.add(name: "User-Agent", value: Self.userAgent)
         if let ifMatch { request.headers.add(name: "If-Match", value: ifMatch) }
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json")
@@ -163,6 +192,12 @@ struct APIClient {
     /// Requests of the API as the commands that make them.
     private static func asCommands(_ text: String) -> String {
         text.replacing(/POST \/v1\/connections\/([a-z0-9-]+)\/connect/) { "`grantee connect \($0.output.1)`" }
+            .replacing(/PATCH \/v1\/connections\/([a-z0-9-]+) \(agent_access\.(method|path|header)s\)/) {
+                "`grantee connections edit \($0.output.1) --agent-\($0.output.2) …`"
+            }
+            .replacing(/PATCH \/v1\/connections\/([a-z0-9-]+) \(\{"agent_access".*\}\)/) {
+                "`grantee connections edit \($0.output.1) --agents on --agent-method GET --agent-path /…`"
+            }
             .replacing(/PATCH \/v1\/connections\/([a-z0-9-]+)/) { "`grantee connections edit \($0.output.1)`" }
             .replacing("GET /v1/connections", with: "`grantee connections list`").replacing("GET /v1/presets", with: "`grantee presets`")
             .replacing(/GET \/v1\/webhooks\/([A-Za-z0-9_-]+)\/deliveries/) { "`grantee webhooks deliveries \($0.output.1)`" }

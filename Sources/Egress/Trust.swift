@@ -1,17 +1,17 @@
 import NIOCore
-import NIOSSL
+package import NIOSSL
 
 /// The certificates that a server's chain may end in, parsed once: a TLS context with parsed roots costs a fraction of
 /// one that reads the system's bundle itself.
-struct Trust: Sendable {
-    let configuration: TLSConfiguration
+package struct Trust: Sendable {
+    package let configuration: TLSConfiguration
 
     private static let systemBundles = [
         "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
     ]
 
     /// - Throws: ``TrustError`` when `caFile` cannot be read as PEM certificates.
-    init(caFile: String?) throws {
+    package init(caFile: String?) throws {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = .tlsv12
         configuration.certificateVerification = .fullVerification

@@ -1,0 +1,67 @@
+import ServiceLifecycle
+import Synchronization
+package import Vault
+
+/// One request to a connection's API, as it is recorded: who, for whom, what, with what result. No query and no body.
+package struct APICall: Sendable {
+    /// The id of the API key.
+    package var key: String
+    package var connectionUID: UID
+    package var connection: String
+    /// `""` = the shared grant.
+    package var subject: String
+    /// Whose token went out with it; `nil` = nothing was sent.
+    package var grant: UID?
+    package var method: String
+    /// With the port where it is not the scheme's.
+    package var host: String
+    /// Without the query.
+    package var path: String
+    /// What the API answered; `nil` = it did not.
+    package var status: Int?
+    /// `ok`, or the code of the problem that the caller got instead of an answer.
+    package var result: String
+    package var requestID: String?
+    /// For agents: by which revision of the connection it was judged.
+    package var policyRevision: Int?
+    /// For agents: ``Broker/fingerprint(of:)`` of what it was called with. SEC-137.
+    package var arguments: String?
+
+    package init(
+        key: String, connectionUID: UID, connection: String, subject: String, grant: UID?, method: String, host: String, path: String, status: Int?,
+        result: String = "ok", requestID: String? = nil, policyRevision: Int? = nil, arguments: String? = nil
+    ) {
+        self.key = key
+        self.connectionUID = connectionUID
+        self.connection = connection
+        self.subject = subject
+        self.grant = grant
+        self.method = method
+        self.host = host
+        self.path = path
+        self.status = status
+        self.result = result
+        self.requestID = requestID
+        self.policyRevision = policyRevision
+        self.arguments = arguments
+    }
+}
+
+extension Broker {
+    /// False while uses cannot be recorded: then nothing is sent. SEC-115.
+    package var isRecording: Bool { activityLog.isAccepting }
+
+    /// Notes one call, refused ones too. Nothing is formatted or hashed here that can wait for the flush.
+    package func record(_ call: APICall, at now: Timestamp) { activityLog.append(call.isLong ? call.cut : call, at: now) }
+
+    /// A keyed hash of what an agent called with: equal arguments show as equal, and none can be guessed from it. SEC-137.
+    /// - Returns: `nil` before the start.
+    package func fingerprint(of arguments: [UInt8]) -> String? { activityChain.withLock { $0 }?.fingerprint(of: arguments) }
+
+    /// Writes calls that come faster than a second's flush may take them.
+    func flushWhenFilling() async {
+        await cancelWhenGracefulShutdown { [self] in
+            for await _ in activityLog.fillings { await flushActivity() }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+import CoreMetrics
+package import OAuth
+package import Vault
+
+/// A grant's token as its connection's requests carry it. Made once per token and kept beside it.
+package final class Credential: Sendable {
+    package let destination: Destination
+    package let grantUID: UID
+    package let generation: Int
+    /// The connection's base URL with this grant's values.
+    package let base: EndpointURL
+    /// The rules' header fields with the token in place, and the connection's own.
+    package let fields: [(name: String, value: String)]
+    /// The rules' query parameters, encoded: `access_token=…`; `nil` = there is none.
+    package let query: String?
+    private let token: AccessToken
+    private let injected: [Secret<SecretKind.AccessToken>]
+
+    /// - Throws: `misconfigured`: no rule, or one that cannot be filled.
+    init(_ destination: Destination, token: IssuedToken) throws(Problem) {
+        let settings = destination.connection.settings
+        self.destination = destination
+        grantUID = token.grantUID
+        generation = token.generation
+        base = try destination.base(captured: token.captured)
+        self.token = token.accessToken
+        let filled: [Instructions.Filled]
+        do {
+            let instructions = try destination.instructions.get()
+            guard !instructions.rules.isEmpty else {
+                throw destination.misconfigured(
+                    "has no line in its Authentication Instructions that puts the token into a request",
+                    fix: "add one to authentication_instructions, such as Authorization: Bearer <token>")
+            }
+            filled = try token.accessToken.withExposed { text in
+                try instructions.filled(token: text, tokenType: token.tokenType, clientID: settings.oauth.clientID, captured: token.captured)
+            }
+        } catch let problem as Problem {
+            throw problem
+        } catch let error as InstructionsError {
+            throw destination.misconfigured(
+                "has Authentication Instructions that cannot be applied: \(error.lines.map(\.reason).joined(separator: "; "))",
+                fix: "correct authentication_instructions")
+        } catch {
+            throw Problem(.internal, "the token could not be put into the request")
+        }
+        let fixed = settings.headers.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
+        let rules = filled.filter { $0.place == .header }.map { (name: $0.name, value: $0.value) }
+        for field in fixed + rules where !Self.isFieldValue(field.value) {
+            throw destination.misconfigured("would send a character in \(field.name) that no header can carry", fix: "correct the field, or connect again")
+        }
+        fields = fixed + rules
+        let parameters = filled.filter { $0.place == .query }.map { $0.name + "=" + $0.value }
+        query = parameters.isEmpty ? nil : parameters.joined(separator: "&")
+        injected = filled.map { Secret($0.value) }
+    }
+
+    /// No control character but tab. The last look before the wire; SEC-79.
+    private static func isFieldValue(_ text: String) -> Bool { !text.utf8.contains { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7F } }
+
+    /// What may not come back to an agent: the token, and each value that it stands in.
+    package func withSecrets<R>(_ body: ([String]) throws -> R) rethrows -> R {
+        try token.withExposed { text in
+            var secrets = [text]
+            for value in injected { value.withExposed { secrets.append($0) } }
+            return try body(secrets)
+        }
+    }
+}
+
+extension Broker {
+    /// The hot path: a credential that is fresh, or `nil`. No await, no database, no decryption.
+    package func knownCredential(_ destination: Destination, subject: String, at now: Timestamp) -> Credential? {
+        guard let entry = tokenCache.find(TokenCache.Key(connectionID: destination.connection.id, subject: subject)),
+            entry.connectionUID == destination.connection.uid
+        else { return nil }
+        if let freshUntil = entry.freshUntil, now >= freshUntil { return nil }
+        guard let credential = entry.credential(for: destination) else { return nil }
+        entry.reads.increment()
+        return credential
+    }
+
+    /// A credential, its token renewed first where that is due.
+    /// - Parameter refused: the generation of the token that the API did not take: it is renewed unless somebody did so already.
+    /// - Throws: `not_connected`, `reauthorization_required`, `misconfigured`, …
+    package func credential(_ destination: Destination, subject: String, refused: Int? = nil, for caller: Caller) async throws(Problem) -> Credential {
+        try require(subject, for: caller, of: destination.connection)
+        guard isRecording else {
+            throw Problem(.unavailable, "uses cannot be recorded now, so no request is sent; nothing was lost", retryAfter: 1)
+        }
+        let issued = try await obtain(destination.connection, query: TokenQuery(subject: subject, afterGeneration: refused))
+        meters.issued(connection: destination.connection.id, source: issued.refreshed ? "refresh" : "vault").increment()
+        return try Credential(destination, token: issued)
+    }
+
+    /// Notes a request that did not go out.
+    /// - Parameter path: as it was asked for; the query is left out.
+    package func record(
+        refused problem: Problem, _ method: String, path: Substring, of destination: Destination, subject: String, by caller: Caller, id: String
+    ) {
+        let connection = destination.connection
+        record(
+            APICall(
+                key: caller.key.id, connectionUID: connection.uid, connection: connection.id, subject: subject, grant: nil, method: method, host: "",
+                path: String(path), status: nil, result: problem.code.rawValue, requestID: id,
+                policyRevision: caller.key.role == .agent ? connection.revision : nil),
+            at: now)
+        destination.meter.count(status: problem.code.status, nanoseconds: 0)
+    }
+
+    /// Notes that a base URL leads where outbound requests may not go.
+    package func noteBlocked(host: String, of destination: Destination, by caller: Caller) {
+        note("egress.blocked", connection: destination.connection, caller: caller, result: Problem.Code.egressBlocked.rawValue, detail: host)
+    }
+
+    /// Whether the caller may ask this connection for this subject at all.
+    package func admit(_ caller: Caller, to destination: Destination, subject: String) throws(Problem) {
+        guard caller.covers(connection: destination.connection.uid) else { throw Self.notCovered(destination.connection.id) }
+        try caller.require(subject: subject)
+    }
+}

@@ -1,0 +1,119 @@
+import Broker
+import Crypto
+import NIOCore
+import NIOHTTP1
+import OAuth
+import Vault
+
+/// What somebody asks of an API, before it is judged.
+struct AskedRequest {
+    enum Framing: Sendable, Hashable {
+        case none
+        /// `Content-Length`, as it was sent.
+        case length(String)
+        case chunked
+    }
+    var method: HTTPMethod
+    /// Behind `/gateway/{id}`.
+    var path: Substring
+    /// Without the `?`.
+    var query: Substring?
+    var fields: HTTPHeaders
+    var framing: Framing
+    /// `""` = the shared grant.
+    var subject: String
+    /// For the activity log: what an agent called with, apart from the path.
+    var arguments: [UInt8]?
+}
+
+/// A request that may go to an API: who asks is known, and all that can be judged before its token is at hand was judged.
+struct AdmittedRequest {
+    let caller: Caller
+    let destination: Destination
+    let subject: String
+    /// Under `agent_access`, the answer scanned.
+    let isAgent: Bool
+    let method: HTTPMethod
+    let path: TargetPath
+    let query: Substring?
+    let fields: HTTPHeaders
+    let framing: AskedRequest.Framing
+    let fingerprint: String?
+    let id: String
+
+    /// - Throws: `forbidden`, `invalid_request`, `rate_limited` or `method_not_allowed`, saying what denies it and how to change that.
+    init(_ asked: AskedRequest, to destination: Destination, for caller: Caller, isAgent: Bool, id: String, broker: Broker) throws(Problem) {
+        self.caller = caller
+        self.destination = destination
+        self.isAgent = isAgent
+        self.id = id
+        subject = asked.subject
+        method = asked.method
+        framing = asked.framing
+        try broker.admit(caller, to: destination, subject: subject)
+        if method == .CONNECT || method == .TRACE {
+            throw Problem(.methodNotAllowed, "the gateway takes every method but CONNECT and TRACE")
+        }
+        path = try TargetPath(asked.path, isCanonical: isAgent, allowsEncodedSlash: destination.connection.settings.allowEncodedSlash)
+        query = try TargetQuery.checked(asked.query, reserved: destination.ownParameters)
+        if isAgent {
+            if let denial = destination.policy.denial(method: method.rawValue, path: path.text.isEmpty ? "/" : path.text) { throw denial }
+            fields = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: destination.policy)
+            fingerprint = broker.fingerprint(of: Array((asked.method.rawValue + " " + asked.path + "?" + (asked.query ?? "")).utf8) + (asked.arguments ?? []))
+            try broker.admit(agentCall: path.text, subject: subject, for: caller)
+        } else {
+            fields = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: nil)
+            fingerprint = nil
+        }
+    }
+
+    /// Sending it twice does what sending it once does. RFC 9110 §9.2.2.
+    var isIdempotent: Bool {
+        switch method {
+        case .GET, .HEAD, .OPTIONS, .PUT, .DELETE, .PROPFIND, .REPORT, .SEARCH: true
+        default: false
+        }
+    }
+
+    /// As it goes to the API.
+    func head(_ credential: Credential) -> HTTPRequestHead {
+        var headers = HTTPHeaders()
+        headers.reserveCapacity(fields.count + credential.fields.count + 3)
+        headers.add(name: "Host", value: credential.base.authority)
+        for field in fields { headers.add(name: field.name, value: field.value) }
+        switch framing {
+        case .none: if method == .POST || method == .PUT || method == .PATCH { headers.add(name: "Content-Length", value: "0") }
+        case .length(let length): headers.add(name: "Content-Length", value: length)
+        case .chunked: headers.add(name: "Transfer-Encoding", value: "chunked")
+        }
+        // What is scanned is read as it is.
+        if isAgent { headers.add(name: "Accept-Encoding", value: "identity") }
+        for field in credential.fields { headers.add(name: field.name, value: field.value) }
+        return HTTPRequestHead(version: .http1_1, method: method, uri: uri(credential), headers: headers)
+    }
+
+    private func uri(_ credential: Credential) -> String {
+        var uri = TargetPath.join(base: credential.base.path, path)
+        var separator = "?"
+        func add(_ part: some StringProtocol) {
+            uri += separator
+            uri += part
+            separator = "&"
+        }
+        if let own = credential.base.query { add(own) }
+        if let query { add(query) }
+        if let rules = credential.query { add(rules) }
+        return uri
+    }
+
+    /// As the activity log keeps it.
+    /// - Parameter isSent: whether the token went out.
+    func record(_ credential: Credential?, isSent: Bool, status: Int?, result: String) -> APICall {
+        let base = credential?.base
+        return APICall(
+            key: caller.key.id, connectionUID: destination.connection.uid, connection: destination.connection.id, subject: subject,
+            grant: isSent ? credential?.grantUID : nil, method: method.rawValue, host: base?.authority ?? "",
+            path: base.map { TargetPath.join(base: $0.path, path) } ?? path.text, status: status, result: result, requestID: id,
+            policyRevision: isAgent ? destination.connection.revision : nil, arguments: fingerprint)
+    }
+}

@@ -1,0 +1,86 @@
+package import Broker
+package import Egress
+import Logging
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+import Synchronization
+
+/// Sends requests to connections' APIs with the grant's token put in. SEC-80 … SEC-94.
+///
+/// What a request costs it costs on the caller's own event loop: authentication, policy and token are judged there from
+/// memory, and the API's connection belongs to the same loop.
+package final class Gateway: Sendable {
+    package let broker: Broker
+    let egress: Egress
+    let tls: NIOSSLContext
+    let limits: GatewayLimits
+    let renewals = APIRenewals()
+    private let group: any EventLoopGroup
+    private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<LoopGateway>]>([:])
+
+    /// - Throws: when TLS cannot be set up.
+    package init(
+        broker: Broker, egress: Egress, trust: Trust, limits: GatewayLimits = GatewayLimits(),
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    ) throws {
+        self.broker = broker
+        self.egress = egress
+        self.limits = limits
+        self.group = group
+        var configuration = trust.configuration
+        configuration.applicationProtocols = ["h2", "http/1.1"]
+        tls = try NIOSSLContext(configuration: configuration)
+    }
+
+    /// For one caller's connection; called on its event loop.
+    package func handler(on eventLoop: any EventLoop, door: any Door) -> GatewayHandler { GatewayHandler(loop(on: eventLoop), door: door) }
+
+    /// Called on the loop.
+    private func loop(on eventLoop: any EventLoop) -> LoopGateway {
+        loops.withLock { loops in
+            if let loop = loops[ObjectIdentifier(eventLoop)] { return loop.value }
+            let loop = LoopGateway(self, on: eventLoop)
+            loops[ObjectIdentifier(eventLoop)] = NIOLoopBound(loop, eventLoop: eventLoop)
+            return loop
+        }
+    }
+
+    /// After the last request: closes what is kept open to APIs.
+    package func close() {
+        let loops = loops.withLock { loops in
+            defer { loops = [:] }
+            return Array(loops.values)
+        }
+        for loop in loops { loop.eventLoop.execute { loop.value.close() } }
+    }
+
+    /// One call under the connection's `agent_access`, whatever the caller's role, with the answer scanned for the token.
+    /// - Parameter limit: bytes of the answer's body that are kept.
+    /// - Throws: what kept the request from the API: `forbidden` naming the rule, `not_connected`, `misconfigured`, …
+    package func call(_ call: Call, for caller: Caller, limit: Int) async throws(Problem) -> Call.Answer {
+        let destination = try await broker.destination(call.connection)
+        let eventLoop = group.next()
+        let promise = eventLoop.makePromise(of: Result<Call.Answer, Problem>.self)
+        let cancelled = Mutex<(@Sendable () -> Void)?>(nil)
+        eventLoop.execute { [self] in
+            let loop = loop(on: eventLoop)
+            let collector = Collector(loop, limit: limit) { promise.succeed($0) }
+            collector.start(call, destination, caller)
+            let box = NIOLoopBound(collector, eventLoop: eventLoop)
+            cancelled.withLock { $0 = { eventLoop.execute { box.value.cancel() } } }
+        }
+        do {
+            return try await withTaskCancellationHandler {
+                try await promise.futureResult.get().get()
+            } onCancel: {
+                cancelled.withLock { $0 }?()
+            }
+        } catch let problem as Problem {
+            throw problem
+        } catch {
+            throw Problem(.internal, "the call was not carried out")
+        }
+    }
+}

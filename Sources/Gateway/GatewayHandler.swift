@@ -1,0 +1,393 @@
+import Broker
+package import NIOCore
+package import NIOHTTP1
+import OAuth
+import Vault
+
+/// Stands in a caller's connection between the HTTP codec and the server of everything else: takes the requests below
+/// `/gateway/` and hands the others on, each in its turn.
+///
+/// It also ends connections on which nothing comes, as only it sees all that does.
+package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    package typealias InboundIn = HTTPServerRequestPart
+    package typealias InboundOut = HTTPServerRequestPart
+    package typealias OutboundIn = HTTPServerResponsePart
+    package typealias OutboundOut = HTTPServerResponsePart
+
+    private enum State {
+        case ready
+        /// The server's: until it has answered as often as it was asked.
+        case elsewhere
+        /// Its connection is being read from the store.
+        case finding(HTTPRequestHead, Caller)
+        case calling(Exchange)
+        /// Answered before its body had come: that is thrown away.
+        case draining
+    }
+    static let prefix = "/gateway/"
+
+    private let loop: LoopGateway
+    private let door: any Door
+    private var context: ChannelHandlerContext?
+    private var state = State.ready
+    /// Answers that the server owes.
+    private var owed = 0
+    /// What came before its turn: no more than one read brings.
+    private var queue = CircularBuffer<HTTPServerRequestPart>()
+    private var requestEnded = true
+    private var heldRead = false
+    private var closesAfterAnswer = false
+    /// And does not wait for the rest of the request.
+    private var closesAtOnce = false
+    private var isClosed = false
+    private var lastRead: NIODeadline
+    /// Its place among the loop's callers.
+    var place = -1
+
+    // The request under way.
+    private var isHead = false
+    private var expectsContinue = false
+    private var version = HTTPVersion.http1_1
+
+    init(_ loop: LoopGateway, door: any Door) {
+        self.loop = loop
+        self.door = door
+        lastRead = loop.now
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        loop.add(self)
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        loop.remove(self)
+        self.context = nil
+    }
+
+    // MARK: In
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        lastRead = loop.now
+        let part = Self.unwrapInboundIn(data)
+        if queue.isEmpty, isNext(part) { take(part, data, context) } else { queue.append(part) }
+    }
+
+    /// Whether a part's turn has come.
+    private func isNext(_ part: HTTPServerRequestPart) -> Bool {
+        switch (state, part) {
+        case (.finding, _): false
+        case (.calling, .head), (.draining, .head): false
+        case (.elsewhere, .head(let head)): !Self.isOurs(head)
+        default: true
+        }
+    }
+
+    private func take(_ part: HTTPServerRequestPart, _ data: NIOAny?, _ context: ChannelHandlerContext) {
+        if case .end = part { requestEnded = true } else { requestEnded = false }
+        switch (state, part) {
+        case (.ready, .head(let head)) where Self.isOurs(head): begin(head, context)
+        case (.ready, _), (.elsewhere, _):
+            if case .head = part {
+                state = .elsewhere
+                owed += 1
+            }
+            context.fireChannelRead(data ?? Self.wrapInboundOut(part))
+        case (.calling(let exchange), .body(let chunk)): exchange.send(chunk)
+        case (.calling(let exchange), .end): exchange.sendEnd()
+        case (.draining, .end): answered()
+        case (.draining, _), (.calling, .head), (.finding, _): break
+        }
+    }
+
+    private func takeQueue() {
+        while let context, let part = queue.first, isNext(part) {
+            queue.removeFirst()
+            take(part, nil, context)
+        }
+        goOnReading()
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        if case .calling(let exchange) = state { exchange.flush() }
+        context.fireChannelReadComplete()
+    }
+
+    private static func isOld(_ version: HTTPVersion) -> Bool { version.major < 1 || (version.major == 1 && version.minor < 1) }
+
+    private static func isOurs(_ head: HTTPRequestHead) -> Bool { head.uri.utf8.starts(with: prefix.utf8) }
+
+    // MARK: Back-pressure
+
+    private var takesMore: Bool {
+        guard queue.isEmpty else { return false }
+        switch state {
+        case .finding: return false
+        case .calling(let exchange): return requestEnded || exchange.takesBody
+        case .ready, .elsewhere, .draining: return true
+        }
+    }
+
+    package func read(context: ChannelHandlerContext) {
+        if takesMore { context.read() } else { heldRead = true }
+    }
+
+    private func goOnReading() {
+        guard heldRead, takesMore else { return }
+        heldRead = false
+        context?.read()
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if case .calling(let exchange) = state, context.channel.isWritable { exchange.sinkBecameWritable() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    // MARK: Out
+
+    package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard case .end = Self.unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
+        context.write(data, promise: promise)
+        owed = max(owed - 1, 0)
+        guard owed == 0, case .elsewhere = state else { return }
+        state = .ready
+        if !queue.isEmpty {
+            // What the server still writes of this answer goes out before the next.
+            context.eventLoop.assumeIsolated().execute { [self] in takeQueue() }
+        }
+    }
+
+    // MARK: A request of ours
+
+    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        isHead = head.method == .HEAD
+        version = head.version
+        expectsContinue = !Self.isOld(head.version) && head.headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
+        closesAfterAnswer = !head.isKeepAlive
+        let caller: Caller
+        do {
+            caller = try door.admit(authorization: head.headers.first(name: "authorization"), fetchSite: head.headers.first(name: "sec-fetch-site"))
+        } catch {
+            return refuse(error, caller: nil)
+        }
+        let id = Self.connectionID(of: head.uri)
+        if let destination = loop.gateway.broker.knownDestination(String(id)) { return call(head, destination, caller) }
+        state = .finding(head, caller)
+        find(String(id))
+    }
+
+    private func find(_ id: String) {
+        let box = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        let (broker, eventLoop) = (loop.gateway.broker, loop.eventLoop)
+        // Unstructured: the loop goes on meanwhile.
+        Task {
+            let result: Result<Destination, Problem>
+            do throws(Problem) {
+                result = .success(try await broker.destination(id))
+            } catch {
+                result = .failure(error)
+            }
+            eventLoop.execute { box.value.found(result) }
+        }
+    }
+
+    private func found(_ result: Result<Destination, Problem>) {
+        guard case .finding(let head, let caller) = state, !isClosed else { return }
+        switch result {
+        case .success(let destination): call(head, destination, caller)
+        case .failure(let problem): refuse(problem, caller: caller)
+        }
+        takeQueue()
+    }
+
+    private func call(_ head: HTTPRequestHead, _ destination: Destination, _ caller: Caller) {
+        let id = loop.makeID()
+        var subject = ""
+        do {
+            let asked = try asked(head)
+            subject = asked.subject
+            let request = try AdmittedRequest(
+                asked, to: destination, for: caller, isAgent: caller.key.role == .agent, id: id, broker: loop.gateway.broker)
+            let exchange = Exchange(request, on: loop, for: self)
+            state = .calling(exchange)
+            exchange.start()
+        } catch {
+            loop.gateway.broker.record(
+                refused: error, head.method.rawValue, path: Self.path(of: head.uri), of: destination, subject: subject, by: caller, id: id)
+            refuse(error, caller: caller, id: id, isRecorded: true)
+        }
+    }
+
+    private func asked(_ head: HTTPRequestHead) throws(Problem) -> AskedRequest {
+        guard head.headers[canonicalForm: "host"].count == 1 else { throw Problem(.invalidRequest, "the request needs one Host") }
+        let upgrades = head.headers[canonicalForm: "upgrade"]
+        if !upgrades.isEmpty {
+            // What curl asks for by itself; to go on in HTTP/1.1 is an answer to it. RFC 9110 §7.8.
+            guard upgrades.allSatisfy({ $0.lowercased() == "h2c" }) else {
+                throw Problem(.invalidRequest, "the gateway speaks HTTP only: it does not upgrade a connection", fix: "leave Upgrade out")
+            }
+            closesAfterAnswer = true
+        }
+        let target = head.uri.utf8.firstIndex(of: UInt8(ascii: "?"))
+        let whole = head.uri[..<(target ?? head.uri.endIndex)]
+        let path = whole.dropFirst(Self.prefix.utf8.count + Self.connectionID(of: head.uri).utf8.count)
+        return AskedRequest(
+            method: head.method, path: path, query: target.map { head.uri[head.uri.utf8.index(after: $0)...] }, fields: head.headers,
+            framing: try framing(head.headers), subject: try subject(head.headers))
+    }
+
+    private func framing(_ headers: HTTPHeaders) throws(Problem) -> AskedRequest.Framing {
+        let codings = headers[canonicalForm: "transfer-encoding"]
+        if !codings.isEmpty {
+            guard codings.count == 1, codings[0].lowercased() == "chunked", !headers.contains(name: "content-length") else {
+                throw Problem(.invalidRequest, "the body's length must be said in one way: Content-Length, or Transfer-Encoding: chunked")
+            }
+            return .chunked
+        }
+        let lengths = headers["content-length"]
+        guard let length = lengths.first else { return .none }
+        guard lengths.count == 1, !length.isEmpty, length.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            throw Problem(.invalidRequest, "Content-Length must be one number")
+        }
+        return .length(length)
+    }
+
+    private func subject(_ headers: HTTPHeaders) throws(Problem) -> String {
+        let subjects = headers["grantee-subject"]
+        guard let subject = subjects.first else { return "" }
+        guard subjects.count == 1, !subject.isEmpty else { throw Problem(.invalidRequest, "Grantee-Subject must name one subject") }
+        return subject
+    }
+
+    /// Between `/gateway/` and what follows.
+    private static func connectionID(of uri: String) -> Substring {
+        let rest = uri.dropFirst(prefix.utf8.count)
+        return rest[..<(rest.utf8.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") } ?? rest.endIndex)]
+    }
+
+    private static func path(of uri: String) -> Substring { uri[..<(uri.utf8.firstIndex(of: UInt8(ascii: "?")) ?? uri.endIndex)] }
+
+    private func refuse(_ problem: Problem, caller: Caller?, id: String? = nil, isRecorded: Bool = false) {
+        let id = id ?? loop.makeID()
+        if !isRecorded { door.refused(problem, caller: caller, client: context?.remoteAddress?.ipAddress ?? "unknown", forwarded: nil, id: id) }
+        say(problem, id: id)
+    }
+
+    private func say(_ problem: Problem, id: String) {
+        // A caller that was told to wait with its body may send it or not: only another connection is unambiguous.
+        closesAtOnce = expectsContinue && !requestEnded
+        expectsContinue = false
+        let (status, fields, body) = door.render(problem, id: id)
+        var headers = HTTPHeaders(fields.map { ($0.name, $0.value) })
+        headers.add(name: "Grantee-Problem", value: problem.code.rawValue)
+        headers.add(name: "Content-Length", value: String(body.readableBytes))
+        answer(HTTPResponseHead(version: .http1_1, status: .init(statusCode: status), headers: headers))
+        answer(body)
+        endAnswer(nil)
+    }
+
+    // MARK: End
+
+    private func answered() {
+        state = .ready
+        if closesAfterAnswer { return close() }
+        takeQueue()
+    }
+
+    private func close() {
+        isClosed = true
+        context?.close(promise: nil)
+    }
+
+    private func callerHasGone() {
+        isClosed = true
+        if case .calling(let exchange) = state { exchange.cancel() }
+        state = .draining
+        queue.removeAll()
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        callerHasGone()
+        context.fireChannelInactive()
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch state {
+        case .ready, .elsewhere: context.fireErrorCaught(error)
+        case .finding, .calling, .draining:
+            // The body broke its framing: nothing behind it can be told from it.
+            callerHasGone()
+            context.close(promise: nil)
+        }
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch (event, state) {
+        case (ChannelEvent.inputClosed as ChannelEvent, .calling), (ChannelEvent.inputClosed as ChannelEvent, .finding):
+            callerHasGone()
+            context.close(promise: nil)
+        case (is ChannelShouldQuiesceEvent, .calling), (is ChannelShouldQuiesceEvent, .finding), (is ChannelShouldQuiesceEvent, .draining):
+            closesAfterAnswer = true
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    /// Between requests, and while one is being read.
+    func checkIdle() {
+        switch state {
+        case .calling, .finding: return
+        case .elsewhere where requestEnded: return
+        case .ready, .elsewhere, .draining: break
+        }
+        if loop.now - lastRead > TimeAmount(loop.gateway.limits.keepAlive) { close() }
+    }
+}
+
+extension GatewayHandler: AnswerSink {
+    var isWritable: Bool { context?.channel.isWritable ?? false }
+
+    func goOn() {
+        if expectsContinue, !requestEnded {
+            context?.writeAndFlush(Self.wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
+        }
+        expectsContinue = false
+        goOnReading()
+    }
+
+    func bodyDemandChanged() { goOnReading() }
+
+    func answer(_ head: HTTPResponseHead) {
+        var head = head
+        head.version = version
+        // Its end is then the connection's.
+        if Self.isOld(version), !head.headers.contains(name: "content-length") { closesAfterAnswer = true }
+        if closesAfterAnswer || closesAtOnce {
+            head.headers.replaceOrAdd(name: "Connection", value: "close")
+        } else if Self.isOld(version) {
+            head.headers.replaceOrAdd(name: "Connection", value: "keep-alive")
+        }
+        context?.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+    }
+
+    func answer(_ body: ByteBuffer) {
+        if !isHead { context?.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+    }
+
+    func flushAnswer() { context?.flush() }
+
+    func endAnswer(_ trailers: HTTPHeaders?) {
+        // The codec would end a chunked body that a HEAD's answer does not have.
+        if isHead { context?.flush() } else { context?.writeAndFlush(Self.wrapOutboundOut(.end(trailers)), promise: nil) }
+        if requestEnded {
+            answered()
+        } else {
+            state = .draining
+            goOnReading()
+            if closesAtOnce { close() }
+        }
+    }
+
+    func refuse(_ problem: Problem, id: String) { say(problem, id: id) }
+
+    func abort() { close() }
+}

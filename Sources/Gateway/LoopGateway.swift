@@ -1,0 +1,112 @@
+import Broker
+import NIOCore
+import OAuth
+import Vault
+
+/// The gateway on one event loop: connections to APIs, exchanges under way, callers' connections. Only touched there.
+final class LoopGateway {
+    let gateway: Gateway
+    let eventLoop: any EventLoop
+    /// The time of the last tick: exact to a part of the shortest limit, and free.
+    private(set) var now = NIODeadline.now()
+
+    private struct Place: Hashable {
+        let connection: UID
+        let origin: String
+    }
+    private var upstreams: [Place: Upstream] = [:]
+    private var last: (credential: Credential, upstream: Upstream)?
+    private var exchanges: [Exchange] = []
+    private var callers: [GatewayHandler] = []
+    private var ids = RequestIDs()
+    private var ticks: RepeatedTask?
+
+    init(_ gateway: Gateway, on eventLoop: any EventLoop) {
+        self.gateway = gateway
+        self.eventLoop = eventLoop
+        let limits = gateway.limits
+        let shortest = [limits.connect, limits.firstByte, limits.idle, limits.keepAlive, .seconds(4)].min() ?? .seconds(4)
+        let box = NIOLoopBound(self, eventLoop: eventLoop)
+        ticks = eventLoop.scheduleRepeatedTask(initialDelay: TimeAmount(shortest / 4), delay: TimeAmount(shortest / 4)) { _ in box.value.tick() }
+    }
+
+    /// After the last request.
+    func close() {
+        ticks?.cancel()
+        for upstream in upstreams.values { upstream.close() }
+    }
+
+    private func tick() {
+        now = .now()
+        // From the end: each may remove itself, and the last takes its place.
+        for exchange in exchanges.reversed() { exchange.checkDeadline() }
+        for caller in callers.reversed() { caller.checkIdle() }
+        for upstream in upstreams.values { upstream.dropIdle() }
+        let unused = upstreams.filter { $0.value.isUnused }
+        for place in unused.keys { upstreams[place] = nil }
+        if !unused.isEmpty { last = nil }
+    }
+
+    func makeID() -> String { ids.next() }
+
+    /// Where a credential's requests go. Connections of ours never share a socket. SEC-77.
+    func upstream(for credential: Credential) -> Upstream {
+        if let last, last.credential === credential { return last.upstream }
+        let place = Place(connection: credential.destination.connection.uid, origin: credential.base.origin)
+        let upstream = upstreams[place] ?? Upstream(credential.base, on: self)
+        upstreams[place] = upstream
+        last = (credential, upstream)
+        return upstream
+    }
+
+    func add(_ exchange: Exchange) {
+        exchange.place = exchanges.count
+        exchanges.append(exchange)
+    }
+
+    func remove(_ exchange: Exchange) {
+        guard exchange.place >= 0 else { return }
+        let last = exchanges.removeLast()
+        if last !== exchange {
+            exchanges[exchange.place] = last
+            last.place = exchange.place
+        }
+        exchange.place = -1
+    }
+
+    func add(_ caller: GatewayHandler) {
+        caller.place = callers.count
+        callers.append(caller)
+    }
+
+    func remove(_ caller: GatewayHandler) {
+        guard caller.place >= 0 else { return }
+        let last = callers.removeLast()
+        if last !== caller {
+            callers[caller.place] = last
+            last.place = caller.place
+        }
+        caller.place = -1
+    }
+}
+
+/// Names of requests: 15 characters, which a string holds without memory of its own.
+struct RequestIDs {
+    private let prefix: String
+    private var count: UInt64 = 0
+
+    init() { prefix = String(Entropy.system.token(bytes: 6).prefix(7)) }
+
+    mutating func next() -> String {
+        count &+= 1
+        var rest = count
+        var text = prefix
+        text.reserveCapacity(15)
+        for _ in 0..<8 {
+            let digit = UInt8(rest & 31)
+            text.unicodeScalars.append(Unicode.Scalar(digit < 10 ? 0x30 + digit : 0x57 + digit))
+            rest >>= 5
+        }
+        return text
+    }
+}

@@ -1,0 +1,212 @@
+import Broker
+import NIOCore
+import NIOHTTP2
+import OAuth
+
+/// One API, as one connection of ours reaches it from one event loop: idle connections, those being opened, and who waits.
+final class Upstream {
+    enum Speech {
+        case unknown, http1, http2
+    }
+    let url: EndpointURL
+    let loop: LoopGateway
+    private var speech: Speech
+    /// The one used last is used next.
+    private var idle: [UpstreamHandler] = []
+    private var shared: [SharedConnection] = []
+    private var waiting = CircularBuffer<Exchange>()
+    private var opening = 0
+    private var open = 0
+    /// That ran into the connect deadline, in a row.
+    private var timeOuts = 0
+    private var darkUntil: NIODeadline?
+
+    init(_ url: EndpointURL, on loop: LoopGateway) {
+        self.url = url
+        self.loop = loop
+        speech = url.scheme == .http ? .http1 : .unknown
+    }
+
+    var isUnused: Bool { idle.isEmpty && shared.isEmpty && waiting.isEmpty && opening == 0 && open == 0 && !isDark }
+
+    private var isDark: Bool { darkUntil.map { loop.now < $0 } ?? false }
+
+    // MARK: Giving
+
+    /// - Parameter fresh: on a connection that nobody has used yet.
+    func give(to exchange: Exchange, fresh: Bool) {
+        if !fresh {
+            while let handler = idle.popLast() {
+                guard handler.isUsable else { continue }
+                return handler.take(exchange, wasReused: true)
+            }
+            if let connection = shared.last(where: \.hasRoom) { return connection.openStream(for: exchange) }
+        }
+        guard !isDark else { return exchange.noConnection(.connectTimedOut) }
+        guard waiting.count < loop.gateway.limits.waiting else { return exchange.noConnection(.tooManyWaiting) }
+        waiting.append(exchange)
+        openAsNeeded()
+    }
+
+    private func openAsNeeded() {
+        while waiting.first.map({ !$0.isWaiting }) ?? false { waiting.removeFirst() }
+        // Whether one connection serves all is known when the first is open.
+        let wanted = speech == .http1 ? waiting.count : min(waiting.count, 1)
+        while opening < wanted, open + opening < loop.gateway.limits.connections {
+            opening += 1
+            Dial(self).start()
+        }
+    }
+
+    private func serveWaiting(with handler: UpstreamHandler, wasReused: Bool) -> Bool {
+        while let exchange = waiting.popFirst() {
+            guard exchange.isWaiting else { continue }
+            handler.take(exchange, wasReused: wasReused)
+            return true
+        }
+        return false
+    }
+
+    // MARK: Connections
+
+    func opened(_ handler: UpstreamHandler) {
+        answered()
+        speech = .http1
+        open += 1
+        if !serveWaiting(with: handler, wasReused: false) { keep(handler) }
+        openAsNeeded()
+    }
+
+    func opened(_ connection: SharedConnection) {
+        answered()
+        speech = .http2
+        open += 1
+        shared.append(connection)
+        serveWaiting(with: connection)
+        openAsNeeded()
+    }
+
+    private func answered() {
+        opening -= 1
+        timeOuts = 0
+        darkUntil = nil
+    }
+
+    private func serveWaiting(with connection: SharedConnection) {
+        while connection.hasRoom, let exchange = waiting.popFirst() {
+            if exchange.isWaiting { connection.openStream(for: exchange) }
+        }
+    }
+
+    func notOpened(_ failure: APIFailure) {
+        opening -= 1
+        if failure == .connectTimedOut {
+            timeOuts += 1
+            // A host that lets callers wait is asked by one at a time, and others are told at once.
+            if timeOuts >= 3 { darkUntil = .now() + .seconds(5) }
+        }
+        // All wait for the same; only where each has a connection of its own, one fails alone.
+        let isAlone = speech == .http1 && !isDark
+        while let exchange = waiting.popFirst() {
+            let waited = exchange.isWaiting
+            exchange.noConnection(failure)
+            if isAlone, waited { break }
+        }
+        openAsNeeded()
+    }
+
+    /// A connection whose exchange is over.
+    func release(_ handler: UpstreamHandler) {
+        if !serveWaiting(with: handler, wasReused: true) { keep(handler) }
+    }
+
+    private func keep(_ handler: UpstreamHandler) {
+        handler.idleSince = loop.now
+        idle.append(handler)
+    }
+
+    func closed(_ handler: UpstreamHandler) {
+        open -= 1
+        if let index = idle.lastIndex(where: { $0 === handler }) { idle.remove(at: index) }
+        openAsNeeded()
+    }
+
+    func closed(_ connection: SharedConnection) {
+        open -= 1
+        shared.removeAll { $0 === connection }
+        openAsNeeded()
+    }
+
+    func hasRoom(_ connection: SharedConnection) { serveWaiting(with: connection) }
+
+    func close() {
+        for handler in idle { handler.close() }
+        for connection in shared { connection.close() }
+    }
+
+    func dropIdle() {
+        let limit = TimeAmount(loop.gateway.limits.upstreamKeepAlive)
+        for handler in idle where loop.now - handler.idleSince > min(limit, handler.keepAlive ?? limit) { handler.close() }
+        for connection in shared where connection.isIdle(longerThan: limit) { connection.close() }
+    }
+}
+
+/// An HTTP/2 connection, on which many exchanges have a stream each.
+final class SharedConnection {
+    private static let streams = 100
+    private let upstream: Upstream
+    private let channel: any Channel
+    private let multiplexer: NIOHTTP2Handler.StreamMultiplexer
+    private var open = 0
+    private var idleSince: NIODeadline
+    private var isClosing = false
+
+    init(_ upstream: Upstream, _ channel: any Channel, _ multiplexer: NIOHTTP2Handler.StreamMultiplexer) {
+        self.upstream = upstream
+        self.channel = channel
+        self.multiplexer = multiplexer
+        idleSince = upstream.loop.now
+        channel.closeFuture.assumeIsolated().whenComplete { [self] _ in
+            isClosing = true
+            upstream.closed(self)
+        }
+    }
+
+    var hasRoom: Bool { !isClosing && channel.isActive && open < Self.streams }
+
+    func isIdle(longerThan limit: TimeAmount) -> Bool { open == 0 && upstream.loop.now - idleSince > limit }
+
+    func close() {
+        isClosing = true
+        channel.close(promise: nil)
+    }
+
+    func openStream(for exchange: Exchange) {
+        open += 1
+        let (upstream, eventLoop) = (upstream, channel.eventLoop)
+        let made = NIOLoopBound(UpstreamHandler(upstream, shared: self), eventLoop: eventLoop)
+        let promise = eventLoop.makePromise(of: (any Channel).self)
+        multiplexer.createStreamChannel(promise: promise) { stream in
+            stream.eventLoop.makeCompletedFuture {
+                try stream.pipeline.syncOperations.addHandlers(HTTP2FramePayloadToHTTP1ClientCodec(httpProtocol: .https), made.value)
+            }
+        }
+        promise.futureResult.assumeIsolated().whenComplete { [self] result in
+            switch result {
+            case .success:
+                if exchange.isWaiting { made.value.take(exchange, wasReused: true) } else { made.value.close() }
+            case .failure:
+                // GOAWAY: what comes next opens another.
+                isClosing = true
+                streamClosed()
+                if exchange.isWaiting { upstream.give(to: exchange, fresh: true) }
+            }
+        }
+    }
+
+    func streamClosed() {
+        open -= 1
+        idleSince = upstream.loop.now
+        if hasRoom { upstream.hasRoom(self) }
+    }
+}

@@ -1,0 +1,44 @@
+import Broker
+import Gateway
+import HTTPTypes
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+
+/// What the gateway asks of the HTTP face.
+extension Faces: Door {
+    func render(_ problem: Problem, id: String) -> (status: Int, fields: [(name: String, value: String)], body: ByteBuffer) {
+        let outbound = problem.outbound.identified(id)
+        return (outbound.status.code, outbound.fields.map { ($0.name.rawName, $0.value) }, outbound.body)
+    }
+
+    func refused(_ problem: Problem, caller: Caller?, client: String, forwarded: String?, id: String) {
+        guard Self.isTurnedAway(problem) else { return }
+        let client = ClientContext.client(peer: client, forwarded: forwarded, behind: trustedProxies)
+        noteRefusal(problem, route: "/gateway/{id}/{path}", caller: caller, client: client, id: id)
+    }
+}
+
+/// A caller's connection: HTTP/1.1, the gateway's handler, then Hummingbird's own.
+struct FrontChannel: ServerChildChannel {
+    private let http1: HTTP1Channel
+    private let gate: Gate
+
+    init(responder: @escaping HTTPChannelHandler.Responder, gate: Gate) {
+        http1 = HTTP1Channel(responder: responder)
+        self.gate = gate
+    }
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
+        http1.setup(channel: channel, logger: logger).flatMapThrowing { value in
+            guard let faces = gate.faces else { return value }
+            let pipeline = channel.pipeline.syncOperations
+            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
+            try pipeline.addHandler(faces.gateway.handler(on: channel.eventLoop, door: faces), position: .after(decoder))
+            return value
+        }
+    }
+
+    func handle(value: HTTP1Channel.Value, logger: Logger) async { await http1.handle(value: value, logger: logger) }
+}
