@@ -128,7 +128,7 @@ let package = Package(
             dependencies: [
                 "Server", "Broker", "RehearsalProvider", "OAuth", "Egress", product("AsyncHTTPClient", "async-http-client"),
                 product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("NIOCore", "swift-nio"),
-                product("NIOHTTP1", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),
+                product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
             path: "Tests/TestSupport",
             swiftSettings: settings),

@@ -3,7 +3,7 @@
 
 export LC_ALL=C
 bin=${BIN:-.build/release}
-misses=0
+unmet=0
 
 [[ $(uname) == Linux ]] || { echo "these benchmarks need Linux (/proc, LD_PRELOAD)" >&2; exit 2; }
 
@@ -84,7 +84,7 @@ divided() { awk -v a="$1" -v b="$2" -v f="${3:-%.2f}" 'BEGIN { if (b > 0) printf
 rss() { awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/${pid[$1]}/status"; }
 
 # holds CONDITION: sets `verdict` to `ok` or `MISSED`, and counts the miss. CONDITION is an awk expression.
-holds() { if awk "BEGIN { exit !($1) }"; then verdict=ok; else verdict=MISSED misses=$((misses + 1)); fi; }
+holds() { if awk "BEGIN { exit !($1) }"; then verdict=ok; else verdict=MISSED unmet=$((unmet + 1)); fi; }
 
 api() { curl -fsS -m 30 -H "Authorization: Bearer $key" -H 'Content-Type: application/json' "$@"; }
 client() { GRANTEE_URL=${url[grantee]} GRANTEE_API_KEY=$key "${on_load[@]}" python3 Benchmarks/client.py "$@"; }
@@ -106,6 +106,6 @@ preface() {
 
 ending() {
     echo
-    if ((misses)); then echo "$misses of the targets missed"; exit 1; fi
+    if ((unmet)); then echo "$unmet of the targets missed"; exit 1; fi
     echo "all targets met"
 }

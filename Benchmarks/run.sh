@@ -28,8 +28,8 @@ pin
 
 data=$work/data
 
-# start NAME [WRAPPER…]: launches one of the servers.
-start() {
+# serve NAME [WRAPPER…]: launches one of the servers.
+serve() {
     local name=$1
     shift
     case $name in
@@ -62,9 +62,9 @@ shape() { answer "$1" | sed -E 's/"expires_in":[0-9]+/"expires_in":0/'; echo; tr
 cat >"$work/clients.json" <<'JSON'
 [{"id": "bench", "secret": "bench-secret", "grant_types": ["client_credentials"], "access_token_lifetime": 86400}]
 JSON
-start provider
+serve provider
 provider=http://localhost:${url[provider]##*:}
-start grantee
+serve grantee
 key=$(<"$data/admin.key")
 api "${url[grantee]}/v1/connections" -d @- >/dev/null <<JSON
 {"id": "bench", "name": "Bench", "oauth": {"grant_type": "client_credentials", "token_url": "$provider/token", "client_id": "bench", "client_secret": "bench-secret"}}
@@ -74,8 +74,8 @@ api "${url[grantee]}/v1/connections" -d @- >/dev/null <<JSON
 JSON
 answer grantee >/dev/null  # fetches
 answer grantee >"$work/body.json"
-start bare
-start go
+serve bare
+serve go
 shape grantee >"$work/expected"
 for name in bare go; do
     shape "$name" | diff "$work/expected" - >&2 || { echo "$name answers something else, so there is nothing to compare" >&2; exit 1; }
@@ -111,7 +111,7 @@ halt go; halt bare; halt grantee
 declare -A allocations=()
 for name in grantee bare; do
     counter=$work/$name.mallocs
-    start "$name" env LD_PRELOAD="$work/malloc_count.so" MALLOC_COUNT_FILE="$counter"
+    serve "$name" env LD_PRELOAD="$work/malloc_count.so" MALLOC_COUNT_FILE="$counter"
     load "$name" 1
     before=$(od -An -tu8 "$counter")
     load "$name" 2
@@ -126,7 +126,7 @@ printf '   grantee %s, bare %s\n' "${allocations[grantee]}" "${allocations[bare]
 
 # Each window reads with a key of its own, so that each has the first row of a key, a grant and a minute to write.
 printf '\nc. System calls on the database files\n'
-start grantee
+serve grantee
 db=$data/grantee.sqlite
 client hit 0 8
 strace -f -qq -p "${pid[grantee]}" -e trace=read,write,pread64,pwrite64,fsync,fdatasync,fcntl \
@@ -168,7 +168,7 @@ halt grantee
 declare -A times=()
 for ((start = 0; start < starts; start++)); do
     for name in grantee bare; do
-        start "$name"
+        serve "$name"
         times[$name]+="${took[$name]} "
         halt "$name"
     done
@@ -181,8 +181,8 @@ awk -v a="$own" -v b="$least" 'BEGIN { printf "   * ms: grantee %.0f, bare %.0f\
 
 # --- e. Memory ---------------------------------------------------------------------------------------------------
 
-start grantee
-start bare
+serve grantee
+serve bare
 sleep 2
 idle=$(rss grantee)
 printf '\ne. Resident memory\n'

@@ -37,3 +37,20 @@ public struct TrustError: Error, Sendable, Hashable, CustomStringConvertible {
     public let path: String
     public var description: String { "\(path) cannot be read as PEM certificates" }
 }
+
+extension NIOSSLCertificate {
+    /// Whether it is for this DNS name. RFC 9525 §6.3. The library also takes one for the address that the name led to,
+    /// and that address is whatever a name server says.
+    package func isFor(name: String) -> Bool {
+        let name = Array(name.lowercased().utf8)
+        let wanted = name.last == UInt8(ascii: ".") ? name.dropLast() : name[...]
+        for entry in _subjectAlternativeNames() where entry.nameType == .dnsName {
+            let pattern = entry.contents.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
+            if wanted.elementsEqual(pattern) { return true }
+            // One whole label, on the left.
+            guard pattern.starts(with: [UInt8(ascii: "*"), UInt8(ascii: ".")]), let dot = wanted.firstIndex(of: UInt8(ascii: ".")) else { continue }
+            if dot > wanted.startIndex, wanted[dot...].elementsEqual(pattern.dropFirst()) { return true }
+        }
+        return false
+    }
+}

@@ -96,9 +96,16 @@ final class Dial {
         try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: loop.gateway.tls, serverHostname: name), position: .first)
         try channel.pipeline.syncOperations.addHandler(
             ApplicationProtocolNegotiationHandler { result, channel in
-                if case .negotiated("h2") = result { box.value.share(channel) } else { box.value.speak(on: channel) }
+                box.value.negotiated(result, channel, name: name)
                 return channel.eventLoop.makeSucceededVoidFuture()
             }, position: .last)
+    }
+
+    private func negotiated(_ result: ALPNResult, _ channel: any Channel, name: String?) {
+        if let name {
+            guard let certificate = try? channel.pipeline.syncOperations.nioSSL_peerCertificate(), certificate.isFor(name: name) else { return fail(.tls) }
+        }
+        if case .negotiated("h2") = result { share(channel) } else { speak(on: channel) }
     }
 
     /// Through a tunnel. Plain http never takes one: Egress does not let it.

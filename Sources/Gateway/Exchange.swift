@@ -38,7 +38,8 @@ final class Exchange {
 
     private let loop: LoopGateway
     private let request: AdmittedRequest
-    private unowned let sink: any AnswerSink
+    /// Held until the exchange is over: so whoever asked is there to be told.
+    private let sink: any AnswerSink
     private var phase = Phase.fetching
     private var credential: Credential?
     private var connection: UpstreamHandler?
@@ -258,7 +259,8 @@ final class Exchange {
         let limits = loop.gateway.limits
         let waited = loop.now - lastProgress
         switch phase {
-        case .asked where requestEnded && waited > TimeAmount(limits.firstByte): fail(APIFailure.firstByteTimedOut.problem(request.destination))
+        case .asked where requestEnded:
+            if waited > TimeAmount(limits.firstByte) { fail(APIFailure.firstByteTimedOut.problem(request.destination)) }
         case .asked, .answering: if waited > TimeAmount(limits.idle) { fail(APIFailure.idle.problem(request.destination)) }
         // Each look-up and connect has its own deadline: this is a wait for one of the others to end.
         case .connecting: if waited > TimeAmount(limits.connect) + TimeAmount(limits.connect) { noConnection(.tooManyWaiting) }

@@ -46,6 +46,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     // The request under way.
     private var isHead = false
+    private var hasBegunAnswer = false
     private var expectsContinue = false
     private var version = HTTPVersion.http1_1
 
@@ -61,6 +62,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) {
+        callerHasGone()
         loop.remove(self)
         self.context = nil
     }
@@ -68,6 +70,8 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     // MARK: In
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // The codec may have more of a read at hand than was wanted.
+        guard !isClosed else { return }
         lastRead = loop.now
         let part = Self.unwrapInboundIn(data)
         if queue.isEmpty, isNext(part) { take(part, data, context) } else { queue.append(part) }
@@ -101,10 +105,13 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     }
 
     private func takeQueue() {
+        guard !queue.isEmpty else { return goOnReading() }
         while let context, let part = queue.first, isNext(part) {
             queue.removeFirst()
             take(part, nil, context)
         }
+        // The server takes what it gets when a read is complete.
+        if case .elsewhere = state { context?.fireChannelReadComplete() }
         goOnReading()
     }
 
@@ -161,6 +168,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         isHead = head.method == .HEAD
+        hasBegunAnswer = false
         version = head.version
         expectsContinue = !Self.isOld(head.version) && head.headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
         closesAfterAnswer = !head.isKeepAlive
@@ -219,7 +227,8 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     }
 
     private func asked(_ head: HTTPRequestHead) throws(Problem) -> AskedRequest {
-        guard head.headers[canonicalForm: "host"].count == 1 else { throw Problem(.invalidRequest, "the request needs one Host") }
+        // Who reads the same bytes in another way would see other requests behind it. SEC-85.
+        guard head.headers[canonicalForm: "host"].count == 1 else { throw ambiguous("the request needs one Host") }
         let upgrades = head.headers[canonicalForm: "upgrade"]
         if !upgrades.isEmpty {
             // What curl asks for by itself; to go on in HTTP/1.1 is an answer to it. RFC 9110 §7.8.
@@ -240,16 +249,23 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         let codings = headers[canonicalForm: "transfer-encoding"]
         if !codings.isEmpty {
             guard codings.count == 1, codings[0].lowercased() == "chunked", !headers.contains(name: "content-length") else {
-                throw Problem(.invalidRequest, "the body's length must be said in one way: Content-Length, or Transfer-Encoding: chunked")
+                throw ambiguous("the body's length must be said in one way: Content-Length, or Transfer-Encoding: chunked")
             }
             return .chunked
         }
         let lengths = headers["content-length"]
         guard let length = lengths.first else { return .none }
         guard lengths.count == 1, !length.isEmpty, length.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
-            throw Problem(.invalidRequest, "Content-Length must be one number")
+            throw ambiguous("Content-Length must be one number")
         }
         return .length(length)
+    }
+
+    /// After it nothing on the connection is believed.
+    private func ambiguous(_ detail: String) -> Problem {
+        closesAfterAnswer = true
+        closesAtOnce = true
+        return Problem(.invalidRequest, detail)
     }
 
     private func subject(_ headers: HTTPHeaders) throws(Problem) -> String {
@@ -275,7 +291,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     private func say(_ problem: Problem, id: String) {
         // A caller that was told to wait with its body may send it or not: only another connection is unambiguous.
-        closesAtOnce = expectsContinue && !requestEnded
+        if expectsContinue, !requestEnded { closesAtOnce = true }
         expectsContinue = false
         let (status, fields, body) = door.render(problem, id: id)
         var headers = HTTPHeaders(fields.map { ($0.name, $0.value) })
@@ -296,6 +312,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     private func close() {
         isClosed = true
+        queue.removeAll()
         context?.close(promise: nil)
     }
 
@@ -314,9 +331,14 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch state {
         case .ready, .elsewhere: context.fireErrorCaught(error)
+        // Behind the last request, or what was to be: that one is answered.
+        case .finding where queue.contains(where: { if case .end = $0 { true } else { false } }): closesAfterAnswer = true
+        case .calling where requestEnded: closesAfterAnswer = true
         case .finding, .calling, .draining:
             // The body broke its framing: nothing behind it can be told from it.
+            let saysSo = error is HTTPParserError && !hasBegunAnswer
             callerHasGone()
+            if saysSo { say(ambiguous("the body breaks the framing that the request announces"), id: loop.makeID()) }
             context.close(promise: nil)
         }
     }
@@ -334,12 +356,14 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     /// Between requests, and while one is being read.
     func checkIdle() {
+        var limit = TimeAmount(loop.gateway.limits.keepAlive)
         switch state {
         case .calling, .finding: return
         case .elsewhere where requestEnded: return
-        case .ready, .elsewhere, .draining: break
+        case .draining: limit = min(limit, TimeAmount(loop.gateway.limits.idle))
+        case .ready, .elsewhere: break
         }
-        if loop.now - lastRead > TimeAmount(loop.gateway.limits.keepAlive) { close() }
+        if loop.now - lastRead > limit { close() }
     }
 }
 
@@ -359,6 +383,7 @@ extension GatewayHandler: AnswerSink {
     func answer(_ head: HTTPResponseHead) {
         var head = head
         head.version = version
+        hasBegunAnswer = true
         // Its end is then the connection's.
         if Self.isOld(version), !head.headers.contains(name: "content-length") { closesAfterAnswer = true }
         if closesAfterAnswer || closesAtOnce {
@@ -389,5 +414,8 @@ extension GatewayHandler: AnswerSink {
 
     func refuse(_ problem: Problem, id: String) { say(problem, id: id) }
 
-    func abort() { close() }
+    func abort() {
+        context?.flush()
+        close()
+    }
 }

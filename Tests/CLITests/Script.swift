@@ -76,6 +76,7 @@ struct Script {
         text.replacing("\r\n", with: "\n").replacing(/[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT/, with: "DATE")
             .replacing(/(?m)^last used .*\n/, with: "").replacing(/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z/, with: "TIME")
             .replacing(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/, with: "UID")
+            .replacing(/(?<name>[Gg]rantee-[Rr]equest-[Ii]d"?: "?)[A-Za-z0-9_-]{15}/) { "\($0.name)REQUEST_ID" }
             .replacing(/\/connect\/[A-Za-z0-9_-]{43}/, with: "/connect/TICKET")
             .replacing(/cs_[A-Za-z0-9_-]{22}/, with: "SESSION").replacing(/key_[A-Za-z0-9_-]{12}/, with: "KEY_ID")
             .replacing(/wh_[A-Za-z0-9_-]{12}/, with: "WEBHOOK_ID").replacing(/whsec_[A-Za-z0-9+\/]{43}=/, with: "WEBHOOK_SECRET")

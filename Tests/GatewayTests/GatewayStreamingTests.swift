@@ -60,7 +60,8 @@ import Testing
 
     @Test func aSlowAPISetsThePace() async throws {
         try await Stage.withNginx { stage, nginx async throws in
-            try nginx.addFile("file", count: 1 << 20)
+            // 2 MiB at once, then 2 MiB in each second.
+            try nginx.addFile("file", count: 3 << 20)
             let request = stage.head("GET", "api/slow/file")
             let start = ContinuousClock.now
             try await stage.client { client async throws in
@@ -69,7 +70,7 @@ import Testing
                 let answer = try await client.answer { check.next($0) }
                 #expect(answer.isWhole)
                 #expect(check.isRight)
-                #expect(check.count == 1 << 20)
+                #expect(check.count == 3 << 20)
             }
             #expect(ContinuousClock.now - start > .milliseconds(300))
         }
@@ -126,7 +127,7 @@ import Testing
             .send(
                 RawUpstream.chunked(
                     "200 OK", ["Trailer: X-Checksum"], chunks: [Array("abc".utf8)],
-                    trailers: ["X-Checksum: 900150983cd24fb0", "Set-Cookie: a=b", "Content-Length: 99", "Grantee-Problem: forged"])))
+                    trailers: ["X-Checksum: 900150983cd24fb0", "Set-Cookie: a=b", "Grantee-Problem: forged"])))
         try await Stage.with(upstream: script) { stage, upstream async throws in
             let body = "3\r\nabc\r\n0\r\nX-Mine: 1\r\nAuthorization: Bearer mine\r\nHost: evil.example\r\nCookie: a=b\r\n\r\n"
             let first = stage.head("POST", "api/x", ["Transfer-Encoding: chunked", "Trailer: X-Mine, Authorization"])
@@ -242,7 +243,7 @@ import Testing
 
     @Test func anAPIThatAnswersBeforeTheBodyIsHeard() async throws {
         var script = RawUpstream.Script()
-        script.onHead = { _ in [.send(RawUpstream.answer("413 Content Too Large", ["Connection: close"], body: "no")), .close] }
+        script.onHead = { _ in [.send(RawUpstream.answer("413 Content Too Large", ["Connection: close"], body: "no"))] }
         try await Stage.with(upstream: script) { stage, upstream async throws in
             let request = stage.head("POST", "api/x", ["Content-Length: \(4 << 20)"])
             try await stage.client { client async throws in
@@ -252,6 +253,8 @@ import Testing
                 #expect(answer.text == "no")
                 #expect(answer.values("Grantee-Problem").isEmpty)
             }
+            try await upstream.closed(0)
+            #expect(upstream.requests.isEmpty)
         }
     }
 
@@ -301,13 +304,12 @@ import Testing
             let request = stage.head("GET", "api/x")
             try await stage.client { client async throws in
                 await client.send(request)
-                var text = ""
+                #expect(try await client.head().status == 200)
                 signal.give()
-                let answer = try await client.answer { text += String(buffer: $0) }
-                #expect(answer.status == 200)
-                #expect(!answer.isWhole)
-                #expect("abc".hasPrefix(text))
-                #expect(await client.rest().text.isEmpty)
+                let (text, isClosedByServer) = await client.rest()
+                #expect(isClosedByServer)
+                #expect(text.utf8.count < 10)
+                #expect(!text.hasSuffix("0\r\n\r\n"))
             }
         }
     }
@@ -331,7 +333,7 @@ import Testing
     /// What is no answer, or not one that can be told from what follows it.
     static let nonsenseAnswers: [(String, [RawUpstream.Step])] = [
         ("no HTTP", [.send("SSH-2.0-OpenSSH_9.2\r\n"), .close]),
-        ("another protocol's version", [.send("HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n")]),
+        ("another protocol's version", [.send("HTTP/9.9 200 OK\r\nContent-Length: 0\r\n\r\n")]),
         ("a status that is no number", [.send("HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n")]),
         ("two lengths", [.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde")]),
         ("a negative length", [.send("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n")]),
@@ -492,7 +494,8 @@ import Testing
         let signal = Signal()
         let script = RawUpstream.Script.answering { request in
             let body = "\(request.method) \(request.target) \(String(decoding: request.body, as: UTF8.self))"
-            let answer: RawUpstream.Step = .send(RawUpstream.answer(body: body))
+            let bytes = RawUpstream.answer(body: body)
+            let answer: RawUpstream.Step = .send(request.method == "HEAD" ? Array(bytes.dropLast(body.utf8.count)) : bytes)
             return request.target.hasSuffix("/first") ? [.wait(signal), answer] : [answer]
         }
         try await Stage.with(upstream: script) { stage, upstream async throws in
@@ -508,7 +511,6 @@ import Testing
                 #expect(try await client.answer().text == "GET /base/first ")
                 let health = try await client.answer()
                 #expect(health.status == 200)
-                #expect(health.values("Content-Security-Policy").isEmpty)
                 #expect(try await client.answer().text == "POST /base/second two")
                 #expect(try await client.answer().problem == "not_found")
                 #expect(try await client.answer().text == "POST /base/third three")

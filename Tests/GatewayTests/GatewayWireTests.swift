@@ -170,9 +170,9 @@ import Testing
         }
     }
 
-    @Test func twentyThousandParametersArriveAsTheyCame() async throws {  // SEC-83
+    @Test func sixteenThousandParametersArriveAsTheyCame() async throws {  // SEC-83
         try await Stage.with(upstream: .success) { stage, upstream async throws in
-            let query = (0..<20_000).map { String($0 % 10) }.joined(separator: "&").prefix(16_000)
+            let query = (0..<16_000).map { String($0 % 10) }.joined(separator: "&")
             #expect(try await stage.ask("GET", "api/x?" + query).status == 200)
             #expect(upstream.requests.map(\.target) == ["/base/x?" + query])
         }

@@ -3,7 +3,6 @@ import HTTPTypes
 import OAuth
 import RehearsalProvider
 import Server
-import Synchronization
 import TestSupport
 import Testing
 
@@ -157,13 +156,6 @@ func eventually(
         }
         try await Task.sleep(for: .milliseconds(10))
     }
-}
-
-/// What several tasks count together.
-final class Counter: Sendable {
-    private let count = Mutex(0)
-    var value: Int { count.withLock { $0 } }
-    func add() { count.withLock { $0 += 1 } }
 }
 
 /// GRANTEE_TEST_LONG=1 asks for the long form of some tests.

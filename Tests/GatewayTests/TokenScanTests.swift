@@ -317,7 +317,7 @@ private enum Clothe {
         return String(decoding: (0..<count).map { _ in characters[random.next(characters.count)] }, as: UTF8.self)
     }
 
-    /// Never the token: what a match ends with is left out before each piece.
+    /// Beginnings of the token and of escapes, and never the token.
     static func noise(_ count: Int, _ token: String, _ random: inout Dice) -> String {
         let pieces = [
             " ", "{\"a\": ", "%", "\\", "&", "%2", "\\u00", "&#", "&amp;", "é", "\u{0}", String(token.prefix(token.utf8.count / 2)), String(token.prefix(3)),

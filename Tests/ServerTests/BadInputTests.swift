@@ -456,7 +456,7 @@ import Testing
         ("/v1/connections", "limit=%FF", "/query"), ("/v1/connections/app", "fields=id", "/query/fields"), ("/v1/presets", "q=", "/query/q"),
         ("/v1/presets", "name=x", "/query/name"), ("/v1/presets/google", "x=1", "/query/x"), ("/v1/grants", "state=unheard", "/query/state"),
         ("/v1/grants", "after=no-cursor", "/query/after"), ("/v1/connections/app/grants", "connection=app", "/query/connection"),
-        ("/v1/activity", "after=no-cursor", "/query/after"), ("/v1/activity", "action=x", "/query/action"),
+        ("/v1/activity", "after=no-cursor", "/query/after"), ("/v1/activity", "result=x", "/query/result"),
         ("/v1/webhooks", "after=no-cursor", "/query/after"), ("/v1/webhooks", "url=x", "/query/url"),
         ("/v1/webhooks/wh_none/deliveries", "state=unheard", "/query/state"), ("/v1/webhooks/wh_none/deliveries", "after=0", "/query/after"),
         ("/v1/webhooks/wh_none/deliveries", "after=1.5", "/query/after"), ("/v1/webhooks/wh_none/deliveries", "limit=0", "/query/limit"),

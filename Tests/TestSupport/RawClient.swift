@@ -223,6 +223,7 @@ package struct RawAnswer: Sendable {
     package struct Head: Sendable {
         package let version: String
         package let status: Int
+        package let reason: String
         package let fields: [Field]
 
         init(_ lines: [String]) throws {
@@ -230,6 +231,7 @@ package struct RawAnswer: Sendable {
             guard words.count >= 2, let status = Int(words[1]) else { throw RawClient.Ended(after: lines.joined(separator: "\n")) }
             version = String(words[0])
             self.status = status
+            reason = words.count > 2 ? String(words[2]) : ""
             fields = lines.dropFirst().compactMap { Field($0) }
         }
 

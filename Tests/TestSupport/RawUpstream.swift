@@ -80,7 +80,11 @@ package final class RawUpstream: Sendable {
             script.answer = answer
             return script
         }
-        package static let success = answering(.send(RawUpstream.answer()))
+        package static let success = answering { request in
+            // An answer to HEAD has no body, whatever length it speaks of.
+            let answer = RawUpstream.answer()
+            return [.send(request.method == "HEAD" ? Array(answer.dropLast(2)) : answer)]
+        }
         package static let silence = Script()
     }
 
@@ -161,38 +165,6 @@ package final class RawUpstream: Sendable {
         var bytes = Array((["HTTP/1.1 \(status)"] + fields + ["Transfer-Encoding: chunked", "", ""]).joined(separator: "\r\n").utf8)
         for chunk in chunks { bytes += Array((String(chunk.count, radix: 16) + "\r\n").utf8) + chunk + [13, 10] }
         return bytes + Array((["0"] + trailers + ["", ""]).joined(separator: "\r\n").utf8)
-    }
-}
-
-/// Something that a test says once, and another part waits for.
-package final class Signal: Sendable {
-    private struct State {
-        var isGiven = false
-        var waiting: [@Sendable () -> Void] = []
-    }
-    private let state = Mutex(State())
-
-    package init() {}
-
-    package func give() {
-        let waiting = state.withLock { state in
-            state.isGiven = true
-            defer { state.waiting = [] }
-            return state.waiting
-        }
-        for body in waiting { body() }
-    }
-
-    package func wait() async {
-        await withCheckedContinuation { continuation in whenGiven { continuation.resume() } }
-    }
-
-    fileprivate func whenGiven(_ body: @escaping @Sendable () -> Void) {
-        let isGiven = state.withLock { state in
-            if !state.isGiven { state.waiting.append(body) }
-            return state.isGiven
-        }
-        if isGiven { body() }
     }
 }
 

@@ -18,6 +18,7 @@ package final class Credential: Sendable {
 
     /// - Throws: `misconfigured`: no rule, or one that cannot be filled.
     init(_ destination: Destination, token: IssuedToken) throws(Problem) {
+        try destination.requireUsable()
         let settings = destination.connection.settings
         self.destination = destination
         grantUID = token.grantUID
@@ -27,20 +28,11 @@ package final class Credential: Sendable {
         let filled: [Instructions.Filled]
         do {
             let instructions = try destination.instructions.get()
-            guard !instructions.rules.isEmpty else {
-                throw destination.misconfigured(
-                    "has no line in its Authentication Instructions that puts the token into a request",
-                    fix: "add one to authentication_instructions, such as Authorization: Bearer <token>")
-            }
             filled = try token.accessToken.withExposed { text in
                 try instructions.filled(token: text, tokenType: token.tokenType, clientID: settings.oauth.clientID, captured: token.captured)
             }
-        } catch let problem as Problem {
-            throw problem
         } catch let error as InstructionsError {
-            throw destination.misconfigured(
-                "has Authentication Instructions that cannot be applied: \(error.lines.map(\.reason).joined(separator: "; "))",
-                fix: "correct authentication_instructions")
+            throw destination.misconfigured(error)
         } catch {
             throw Problem(.internal, "the token could not be put into the request")
         }
@@ -85,6 +77,7 @@ extension Broker {
     /// - Throws: `not_connected`, `reauthorization_required`, `misconfigured`, …
     package func credential(_ destination: Destination, subject: String, refused: Int? = nil, for caller: Caller) async throws(Problem) -> Credential {
         try require(subject, for: caller, of: destination.connection)
+        try destination.requireUsable()
         guard isRecording else {
             throw Problem(.unavailable, "uses cannot be recorded now, so no request is sent; nothing was lost", retryAfter: 1)
         }

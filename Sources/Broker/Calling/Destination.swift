@@ -68,6 +68,26 @@ package final class Destination: Sendable {
         }
     }
 
+    /// What can be said before there is a token.
+    /// - Throws: `misconfigured`: no base URL, or no rule.
+    func requireUsable() throws(Problem) {
+        if case .captured = base {} else { _ = try base(captured: [:]) }
+        switch instructions {
+        case .failure(let error): throw misconfigured(error)
+        case .success(let instructions) where instructions.rules.isEmpty:
+            throw misconfigured(
+                "has no line in its Authentication Instructions that puts the token into a request",
+                fix: "add one to authentication_instructions, such as Authorization: Bearer <token>")
+        case .success: break
+        }
+    }
+
+    func misconfigured(_ error: InstructionsError) -> Problem {
+        misconfigured(
+            "has Authentication Instructions that cannot be applied: \(error.lines.map(\.reason).joined(separator: "; "))",
+            fix: "correct authentication_instructions")
+    }
+
     /// About this connection; its provider is not to blame.
     func misconfigured(_ detail: String, fix: String) -> Problem {
         Problem(.misconfigured, "the connection \(connection.id) \(detail)", fix: "\(fix): PATCH /v1/connections/\(connection.id)")
