@@ -59,7 +59,7 @@ struct AdmittedRequest {
         if isAgent {
             if let denial = destination.policy.denial(method: method.rawValue, path: path.text.isEmpty ? "/" : path.text) { throw denial }
             fields = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: destination.policy)
-            fingerprint = broker.fingerprint(of: Array((asked.method.rawValue + " " + asked.path + "?" + (asked.query ?? "")).utf8) + (asked.arguments ?? []))
+            fingerprint = broker.fingerprint(asked.method.rawValue, asked.path, query: asked.query, body: asked.arguments)
             try broker.admit(agentCall: path.text, subject: subject, for: caller)
         } else {
             fields = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: nil)

@@ -1,4 +1,3 @@
-import Broker
 import NIOCore
 import NIOHTTP1
 
@@ -9,10 +8,12 @@ final class AnswerFilter {
     private var ready: [ByteBuffer] = []
     private(set) var isBusy = false
 
-    /// - Parameter fields: masked; without the coding that is taken off here.
+    /// - Parameters:
+    ///   - scan: for what was put into the request.
+    ///   - fields: masked; without the coding that is taken off here.
     /// - Throws: ``APIFailure`` for a coding that cannot be looked into.
-    init(credential: Credential, fields: inout HTTPHeaders, hasBody: Bool) throws(APIFailure) {
-        scan = credential.withSecrets { TokenScan(secrets: $0) }
+    init(_ scan: TokenScan, fields: inout HTTPHeaders, hasBody: Bool) throws(APIFailure) {
+        self.scan = scan
         let codings = fields["Content-Encoding"].flatMap { $0.split(separator: ",") }.map { $0.trimming.lowercased() }.filter { $0 != "identity" }
         if codings.isEmpty || !hasBody {
             inflater = nil
@@ -24,7 +25,7 @@ final class AnswerFilter {
             fields.remove(name: "Content-Encoding")
             fields.remove(name: "Content-Length")
         }
-        fields = HTTPHeaders(fields.map { (scan.masked($0.name), scan.masked($0.value)) })
+        fields = HTTPHeaders(fields.map { (self.scan.masked($0.name), self.scan.masked($0.value)) })
     }
 
     /// How often something was masked.

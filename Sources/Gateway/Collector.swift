@@ -34,7 +34,10 @@ final class Collector: AnswerSink {
             if let body = call.body { exchange.send(ByteBuffer(bytes: body)) }
             exchange.sendEnd()
         } catch {
-            loop.gateway.broker.record(refused: error, call.method, path: call.path[...], of: destination, subject: call.subject, by: caller, id: id)
+            loop.gateway.broker.record(
+                refused: error, call.method, path: call.path[...],
+                arguments: loop.gateway.broker.fingerprint(call.method, call.path[...], query: call.query.map { $0[...] }, body: call.body), of: destination,
+                subject: call.subject, by: caller, id: id)
             finish(.failure(error))
         }
     }

@@ -60,9 +60,12 @@ final class Dial {
 
     private func connect(_ address: SocketAddress?, through proxy: EndpointURL?) {
         let box = NIOLoopBound(self, eventLoop: eventLoop)
-        let bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(TimeAmount(loop.gateway.limits.connect)).channelInitializer { channel in
-            channel.eventLoop.makeCompletedFuture { try box.value.prepare(channel, through: proxy) }
-        }
+        let bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(TimeAmount(loop.gateway.limits.connect))
+            // What one connection may hold of an answer that nobody takes: half of the default.
+            .channelOption(ChannelOptions.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1 << 10, initial: 4 << 10, maximum: 32 << 10))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try box.value.prepare(channel, through: proxy) }
+            }
         let connected =
             if let proxy { bootstrap.connect(host: proxy.host, port: proxy.effectivePort) } else { address.map { bootstrap.connect(to: $0) } }
         connected?.assumeIsolated().whenFailure { [self] error in fail(error is ChannelError ? .connectTimedOut : .refused) }
@@ -136,14 +139,18 @@ final class Dial {
     private func share(_ channel: any Channel) {
         guard !isOver else { return }
         do {
-            let multiplexer = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
-                mode: .client, connectionConfiguration: .init(), streamConfiguration: .init()
-            ) { stream in
-                // Nobody was asked for anything: no push.
+            var settings = NIOHTTP2Handler.ConnectionConfiguration()
+            settings.initialSettings = [
+                HTTP2Setting(parameter: .enablePush, value: 0), HTTP2Setting(parameter: .maxHeaderListSize, value: 64 << 10),
+            ]
+            let pipeline = channel.pipeline.syncOperations
+            let multiplexer = try pipeline.configureHTTP2Pipeline(mode: .client, connectionConfiguration: settings, streamConfiguration: .init()) { stream in
+                // Nobody was asked for anything.
                 stream.close()
             }
+            let connection = try SharedConnection(upstream, channel, multiplexer)
             finish(channel)
-            upstream.opened(SharedConnection(upstream, channel, multiplexer))
+            upstream.opened(connection)
         } catch {
             fail(.refused)
         }

@@ -102,13 +102,16 @@ final class Exchange {
         guard phase != .done else { return }
         lastProgress = loop.now
         guard count(chunk.readableBytes) else { return }
-        if keepsAll {
-            kept.append(chunk)
-            keptBytes += chunk.readableBytes
-        }
+        if keepsAll { keep(chunk) }
         guard phase == .asked || phase == .answering else { return }
         dropWhatIsTooMuch()
         connection?.send(chunk)
+    }
+
+    private func keep(_ chunk: ByteBuffer) {
+        keptBytes += chunk.readableBytes
+        // Each holds all of the memory that it was read into: of small ones, one is made.
+        if kept.isEmpty || chunk.readableBytes >= 4096 { kept.append(chunk) } else { kept[kept.count - 1].writeImmutableBuffer(chunk) }
     }
 
     func sendEnd() {
@@ -130,6 +133,7 @@ final class Exchange {
 
     func sinkBecameWritable() {
         guard phase == .answering else { return }
+        lastProgress = loop.now
         pump()
         connection?.goOnReading()
     }
@@ -174,6 +178,13 @@ final class Exchange {
         self.credential = credential
         phase = .connecting
         lastProgress = loop.now
+        if tries > 0 || isRenewed {
+            do throws(Problem) {
+                try broker.admit(agentCall: request.path.text, subject: request.subject, for: request.caller)
+            } catch {
+                return fail(error)
+            }
+        }
         tries += 1
         loop.upstream(for: credential).give(to: self, fresh: tries > 1)
     }
@@ -193,7 +204,8 @@ final class Exchange {
         dropWhatIsTooMuch()
         if requestEnded { connection.sendEnd() }
         connection.flush()
-        sink.goOn()
+        // What is written may fail at once; then the sink may be with its next request.
+        if phase == .asked { sink.goOn() }
     }
 
     private func dropWhatIsTooMuch() {
@@ -240,12 +252,18 @@ final class Exchange {
     func connectionFailed(_ failure: APIFailure) {
         connection = nil
         switch phase {
-        case .asked where wasReused && keepsAll && tries < 3 && request.isIdempotent && failure.isEndOfConnection:
-            if let credential { connect(credential) }
-        // What was held is all there is.
-        case .refused where heldIsWhole: break
+        case .asked where maySendAgain(after: failure): if let credential { connect(credential) }
+        // The 401 was said: the renewal goes on.
+        case .refused: break
+        // All of the answer is here, if not yet with the caller.
+        case .answering where pendingEnd.isSet: break
         default: fail(failure.problem(request.destination), failure: failure)
         }
+    }
+
+    private func maySendAgain(after failure: APIFailure) -> Bool {
+        guard keepsAll, tries < 3, case .closed(let mayHaveBeenProcessed) = failure else { return false }
+        return !mayHaveBeenProcessed || (wasReused && request.isIdempotent)
     }
 
     /// No connection came about.
@@ -278,6 +296,7 @@ final class Exchange {
     private var heldIsWhole: Bool { if case .end = held.last { true } else { false } }
 
     private func passHeld() {
+        guard connection != nil || heldIsWhole else { return fail(APIFailure.closed(mayHaveBeenProcessed: true).problem(request.destination)) }
         let parts = held
         held = []
         phase = .asked
@@ -295,7 +314,7 @@ final class Exchange {
         do {
             var fields = AnswerFields.returned(head.headers)
             if request.isAgent, let credential {
-                let filter = try AnswerFilter(credential: credential, fields: &fields, hasBody: request.method != .HEAD && head.status.mayHaveResponseBody)
+                let filter = try AnswerFilter(loop.scan(for: credential), fields: &fields, hasBody: request.method != .HEAD && head.status.mayHaveResponseBody)
                 self.filter = filter
             }
             fields.add(name: "Grantee-Request-Id", value: request.id)
@@ -369,6 +388,7 @@ final class Exchange {
         (kept, held) = ([], [])
         leave(keepsConnection: keepsConnection)
         loop.remove(self)
+        if let found = filter?.found, found > 0 { request.destination.meter.countMasked(found) }
         request.destination.meter.count(status: problemStatus ?? status ?? 499, nanoseconds: (NIODeadline.now() - began).nanoseconds)
         record(result: result)
     }
@@ -379,9 +399,4 @@ final class Exchange {
         isRecorded = true
         broker.record(request.record(credential, isSent: isSent, status: status, result: result), at: broker.now)
     }
-}
-
-extension APIFailure {
-    /// What a connection that was kept too long does.
-    fileprivate var isEndOfConnection: Bool { if case .closed = self { true } else { false } }
 }

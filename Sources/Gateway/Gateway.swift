@@ -63,19 +63,26 @@ package final class Gateway: Sendable {
         let destination = try await broker.destination(call.connection)
         let eventLoop = group.next()
         let promise = eventLoop.makePromise(of: Result<Call.Answer, Problem>.self)
-        let cancelled = Mutex<(@Sendable () -> Void)?>(nil)
+        let cancelling = Mutex<(isCancelled: Bool, body: (@Sendable () -> Void)?)>((false, nil))
         eventLoop.execute { [self] in
             let loop = loop(on: eventLoop)
             let collector = Collector(loop, limit: limit) { promise.succeed($0) }
-            collector.start(call, destination, caller)
             let box = NIOLoopBound(collector, eventLoop: eventLoop)
-            cancelled.withLock { $0 = { eventLoop.execute { box.value.cancel() } } }
+            let isCancelled = cancelling.withLock { state in
+                state.body = { eventLoop.execute { box.value.cancel() } }
+                return state.isCancelled
+            }
+            if isCancelled { collector.cancel() } else { collector.start(call, destination, caller) }
         }
         do {
             return try await withTaskCancellationHandler {
                 try await promise.futureResult.get().get()
             } onCancel: {
-                cancelled.withLock { $0 }?()
+                let body = cancelling.withLock { state in
+                    state.isCancelled = true
+                    return state.body
+                }
+                body?()
             }
         } catch let problem as Problem {
             throw problem

@@ -34,13 +34,15 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     private var owed = 0
     /// What came before its turn: no more than one read brings.
     private var queue = CircularBuffer<HTTPServerRequestPart>()
+    private var isTakingQueue = false
     private var requestEnded = true
     private var heldRead = false
     private var closesAfterAnswer = false
     /// And does not wait for the rest of the request.
     private var closesAtOnce = false
     private var isClosed = false
-    private var lastRead: NIODeadline
+    /// The last time that something came, or an answer ended.
+    private var quietSince: NIODeadline
     /// Its place among the loop's callers.
     var place = -1
 
@@ -53,7 +55,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     init(_ loop: LoopGateway, door: any Door) {
         self.loop = loop
         self.door = door
-        lastRead = loop.now
+        quietSince = loop.now
     }
 
     package func handlerAdded(context: ChannelHandlerContext) {
@@ -72,7 +74,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         // The codec may have more of a read at hand than was wanted.
         guard !isClosed else { return }
-        lastRead = loop.now
+        quietSince = loop.now
         let part = Self.unwrapInboundIn(data)
         if queue.isEmpty, isNext(part) { take(part, data, context) } else { queue.append(part) }
     }
@@ -105,11 +107,15 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     }
 
     private func takeQueue() {
+        // A request that is answered at once comes back here: a long row of them must make no deep stack.
+        guard !isTakingQueue else { return }
         guard !queue.isEmpty else { return goOnReading() }
+        isTakingQueue = true
         while let context, let part = queue.first, isNext(part) {
             queue.removeFirst()
             take(part, nil, context)
         }
+        isTakingQueue = false
         // The server takes what it gets when a read is complete.
         if case .elsewhere = state { context?.fireChannelReadComplete() }
         goOnReading()
@@ -158,6 +164,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         owed = max(owed - 1, 0)
         guard owed == 0, case .elsewhere = state else { return }
         state = .ready
+        quietSince = loop.now
         if !queue.isEmpty {
             // What the server still writes of this answer goes out before the next.
             context.eventLoop.assumeIsolated().execute { [self] in takeQueue() }
@@ -173,7 +180,9 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         expectsContinue = !Self.isOld(head.version) && head.headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
         closesAfterAnswer = !head.isKeepAlive
         let caller: Caller
-        do {
+        do throws(Problem) {
+            // One of two would be believed by us, and perhaps the other by who reads our log.
+            guard head.headers[canonicalForm: "authorization"].count <= 1 else { throw Problem(.invalidRequest, "Authorization must be sent once") }
             caller = try door.admit(authorization: head.headers.first(name: "authorization"), fetchSite: head.headers.first(name: "sec-fetch-site"))
         } catch {
             return refuse(error, caller: nil)
@@ -220,8 +229,9 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
             state = .calling(exchange)
             exchange.start()
         } catch {
-            loop.gateway.broker.record(
-                refused: error, head.method.rawValue, path: Self.path(of: head.uri), of: destination, subject: subject, by: caller, id: id)
+            let (broker, method, target) = (loop.gateway.broker, head.method.rawValue, Self.target(of: head.uri))
+            let arguments = caller.key.role == .agent ? broker.fingerprint(method, target.path, query: target.query, body: nil) : nil
+            broker.record(refused: error, method, path: target.path, arguments: arguments, of: destination, subject: subject, by: caller, id: id)
             refuse(error, caller: caller, id: id, isRecorded: true)
         }
     }
@@ -237,12 +247,10 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
             }
             closesAfterAnswer = true
         }
-        let target = head.uri.utf8.firstIndex(of: UInt8(ascii: "?"))
-        let whole = head.uri[..<(target ?? head.uri.endIndex)]
-        let path = whole.dropFirst(Self.prefix.utf8.count + Self.connectionID(of: head.uri).utf8.count)
+        let target = Self.target(of: head.uri)
         return AskedRequest(
-            method: head.method, path: path, query: target.map { head.uri[head.uri.utf8.index(after: $0)...] }, fields: head.headers,
-            framing: try framing(head.headers), subject: try subject(head.headers))
+            method: head.method, path: target.path, query: target.query, fields: head.headers, framing: try framing(head.headers),
+            subject: try subject(head.headers))
     }
 
     private func framing(_ headers: HTTPHeaders) throws(Problem) -> AskedRequest.Framing {
@@ -277,11 +285,16 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     /// Between `/gateway/` and what follows.
     private static func connectionID(of uri: String) -> Substring {
-        let rest = uri.dropFirst(prefix.utf8.count)
-        return rest[..<(rest.utf8.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") } ?? rest.endIndex)]
+        let rest = uri.utf8.dropFirst(prefix.utf8.count)
+        return Substring(rest.prefix { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "?") })
     }
 
-    private static func path(of uri: String) -> Substring { uri[..<(uri.utf8.firstIndex(of: UInt8(ascii: "?")) ?? uri.endIndex)] }
+    /// Behind the connection's id.
+    private static func target(of uri: String) -> (path: Substring, query: Substring?) {
+        let rest = uri.utf8.dropFirst(prefix.utf8.count).drop { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "?") }
+        let path = rest.prefix { $0 != UInt8(ascii: "?") }
+        return (Substring(path), path.endIndex < rest.endIndex ? Substring(rest[path.endIndex...].dropFirst()) : nil)
+    }
 
     private func refuse(_ problem: Problem, caller: Caller?, id: String? = nil, isRecorded: Bool = false) {
         let id = id ?? loop.makeID()
@@ -297,6 +310,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         var headers = HTTPHeaders(fields.map { ($0.name, $0.value) })
         headers.add(name: "Grantee-Problem", value: problem.code.rawValue)
         headers.add(name: "Content-Length", value: String(body.readableBytes))
+        if problem.code == .methodNotAllowed { headers.add(name: "Allow", value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") }
         answer(HTTPResponseHead(version: .http1_1, status: .init(statusCode: status), headers: headers))
         answer(body)
         endAnswer(nil)
@@ -306,6 +320,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
 
     private func answered() {
         state = .ready
+        quietSince = loop.now
         if closesAfterAnswer { return close() }
         takeQueue()
     }
@@ -363,7 +378,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         case .draining: limit = min(limit, TimeAmount(loop.gateway.limits.idle))
         case .ready, .elsewhere: break
         }
-        if loop.now - lastRead > limit { close() }
+        if loop.now - quietSince > limit { close() }
     }
 }
 

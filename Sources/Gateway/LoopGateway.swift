@@ -16,6 +16,7 @@ final class LoopGateway {
     }
     private var upstreams: [Place: Upstream] = [:]
     private var last: (credential: Credential, upstream: Upstream)?
+    private var lastScan: (credential: Credential, scan: TokenScan)?
     private var exchanges: [Exchange] = []
     private var callers: [GatewayHandler] = []
     private var ids = RequestIDs()
@@ -44,7 +45,7 @@ final class LoopGateway {
         for upstream in upstreams.values { upstream.dropIdle() }
         let unused = upstreams.filter { $0.value.isUnused }
         for place in unused.keys { upstreams[place] = nil }
-        if !unused.isEmpty { last = nil }
+        if !unused.isEmpty { (last, lastScan) = (nil, nil) }
     }
 
     func makeID() -> String { ids.next() }
@@ -57,6 +58,14 @@ final class LoopGateway {
         upstreams[place] = upstream
         last = (credential, upstream)
         return upstream
+    }
+
+    /// Of nothing yet. What it looks for is compiled once for a token.
+    func scan(for credential: Credential) -> TokenScan {
+        if let lastScan, lastScan.credential === credential { return lastScan.scan }
+        let scan = credential.withSecrets { TokenScan(secrets: $0) }
+        lastScan = (credential, scan)
+        return scan
     }
 
     func add(_ exchange: Exchange) {

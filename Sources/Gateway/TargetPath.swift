@@ -1,4 +1,5 @@
 package import Broker
+import OAuth
 
 /// The part of a request's path behind `/gateway/{id}`, checked byte by byte: it cannot leave the base path.
 ///
@@ -263,7 +264,7 @@ package struct TargetPath: Sendable, Hashable {
     /// The byte that an escape at `index` stands for.
     private static func escaped(_ bytes: Span<UInt8>, _ index: Int) -> UInt8? {
         guard bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.count else { return nil }
-        guard let high = PathBytes.hexValue(bytes[index + 1]), let low = PathBytes.hexValue(bytes[index + 2]) else { return nil }
+        guard let high = Form.hexValue(bytes[index + 1]), let low = Form.hexValue(bytes[index + 2]) else { return nil }
         return high << 4 | low
     }
 }

@@ -1,4 +1,5 @@
 package import Broker
+import OAuth
 
 /// The query of a request to the gateway: kept byte for byte, or refused.
 package enum TargetQuery {
@@ -28,7 +29,7 @@ package enum TargetQuery {
                     fix: "percent-encode it")
             }
             if byte == UInt8(ascii: "%") {
-                guard index + 2 < bytes.count, PathBytes.hexValue(bytes[index + 1]) != nil, PathBytes.hexValue(bytes[index + 2]) != nil else {
+                guard index + 2 < bytes.count, Form.hexValue(bytes[index + 1]) != nil, Form.hexValue(bytes[index + 2]) != nil else {
                     throw Problem(
                         .invalidRequest, "the query has a % at \(index) that two hexadecimal digits do not follow",
                         fix: "write %25 for the character %")
@@ -86,8 +87,8 @@ package enum TargetQuery {
             var result: [UInt8] = []
             var index = 0
             while index < bytes.count {
-                if bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.count, let high = PathBytes.hexValue(bytes[index + 1]),
-                    let low = PathBytes.hexValue(bytes[index + 2])
+                if bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.count, let high = Form.hexValue(bytes[index + 1]),
+                    let low = Form.hexValue(bytes[index + 2])
                 {
                     result.append(high << 4 | low)
                     index += 3

@@ -153,36 +153,66 @@ final class Upstream {
 
 /// An HTTP/2 connection, on which many exchanges have a stream each.
 final class SharedConnection {
-    private static let streams = 100
+    private static let mostStreams = 100
+    /// Identifiers of streams are used up one day. RFC 9113 §5.1.1.
+    private static let lifetime = 1 << 29
     private let upstream: Upstream
     private let channel: any Channel
     private let multiplexer: NIOHTTP2Handler.StreamMultiplexer
     private var open = 0
+    private var opened = 0
+    private var streams = SharedConnection.mostStreams
     private var idleSince: NIODeadline
-    private var isClosing = false
+    private var isRetired = false
+    /// The last stream that the API cares for, when it goes away.
+    private var lastStream: HTTP2StreamID?
 
-    init(_ upstream: Upstream, _ channel: any Channel, _ multiplexer: NIOHTTP2Handler.StreamMultiplexer) {
+    /// - Throws: when the channel is closed.
+    init(_ upstream: Upstream, _ channel: any Channel, _ multiplexer: NIOHTTP2Handler.StreamMultiplexer) throws {
         self.upstream = upstream
         self.channel = channel
         self.multiplexer = multiplexer
         idleSince = upstream.loop.now
+        try channel.pipeline.syncOperations.addHandler(SharedConnectionHandler(self))
         channel.closeFuture.assumeIsolated().whenComplete { [self] _ in
-            isClosing = true
+            isRetired = true
             upstream.closed(self)
         }
     }
 
-    var hasRoom: Bool { !isClosing && channel.isActive && open < Self.streams }
+    private var isUsable: Bool { !isRetired && channel.isActive }
+
+    var hasRoom: Bool { isUsable && open < streams && opened < Self.lifetime }
 
     func isIdle(longerThan limit: TimeAmount) -> Bool { open == 0 && upstream.loop.now - idleSince > limit }
 
     func close() {
-        isClosing = true
+        isRetired = true
         channel.close(promise: nil)
+    }
+
+    /// No stream is opened any more; those that are open end as they would.
+    func retire() {
+        isRetired = true
+        if open == 0 { close() }
+    }
+
+    func goAway(after stream: HTTP2StreamID) {
+        lastStream = stream
+        retire()
+    }
+
+    func hasGoneAway(before stream: HTTP2StreamID) -> Bool { lastStream.map { $0 < stream } ?? false }
+
+    /// More would wait in the connection, where they can be neither taken back nor sent elsewhere.
+    func allow(streams: Int) {
+        self.streams = min(streams, Self.mostStreams)
+        if hasRoom { upstream.hasRoom(self) }
     }
 
     func openStream(for exchange: Exchange) {
         open += 1
+        opened += 1
         let (upstream, eventLoop) = (upstream, channel.eventLoop)
         let made = NIOLoopBound(UpstreamHandler(upstream, shared: self), eventLoop: eventLoop)
         let promise = eventLoop.makePromise(of: (any Channel).self)
@@ -193,20 +223,25 @@ final class SharedConnection {
         }
         promise.futureResult.assumeIsolated().whenComplete { [self] result in
             switch result {
+            case .success where exchange.isWaiting && isUsable: made.value.take(exchange, wasReused: true)
             case .success:
-                if exchange.isWaiting { made.value.take(exchange, wasReused: true) } else { made.value.close() }
+                made.value.close()
+                giveBack(exchange)
             case .failure:
-                // GOAWAY: what comes next opens another.
-                isClosing = true
+                isRetired = true
                 streamClosed()
-                if exchange.isWaiting { upstream.give(to: exchange, fresh: true) }
+                giveBack(exchange)
             }
         }
+    }
+
+    private func giveBack(_ exchange: Exchange) {
+        if exchange.isWaiting { upstream.give(to: exchange, fresh: true) }
     }
 
     func streamClosed() {
         open -= 1
         idleSince = upstream.loop.now
-        if hasRoom { upstream.hasRoom(self) }
+        if hasRoom { upstream.hasRoom(self) } else if isRetired { retire() }
     }
 }

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOHTTP2
 
 /// One connection (or HTTP/2 stream) to an API, at the end of its pipeline: one exchange at a time.
 final class UpstreamHandler: ChannelDuplexHandler {
@@ -15,6 +16,9 @@ final class UpstreamHandler: ChannelDuplexHandler {
     private var keepsAlive = true
     private var hasAnswered = false
     private var heldRead = false
+    private var isReading = false
+    /// Free for the next exchange when what was read is through.
+    private var isReleased = false
     private var isClosed = false
     var idleSince = NIODeadline.now()
     /// How long the API says that it keeps the connection; less a second.
@@ -55,6 +59,13 @@ final class UpstreamHandler: ChannelDuplexHandler {
             if shared == nil || !hasAnswered || !keepsConnection { close() }
             return
         }
+        // What follows the answer in the same read would be the next exchange's answer. SEC-77.
+        if isReading { isReleased = true } else { release() }
+    }
+
+    private func release() {
+        isReleased = false
+        goOnReading()
         upstream.release(self)
     }
 
@@ -71,14 +82,18 @@ final class UpstreamHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         // Bytes that nobody asked for: nothing on this connection can be believed any more. SEC-77.
         guard let exchange else { return close() }
+        isReading = true
         let part = Self.unwrapInboundIn(data)
         switch part {
         case .head(let head):
+            if head.status.code < 200 {
+                // Nobody asked for another protocol; and behind this the HTTP/1.1 parser reads nothing more.
+                if head.status == .switchingProtocols { end(exchange, .nonsense("with another protocol, which nobody had asked for")) }
+                return
+            }
             // The HTTP/1.1 parser has looked; SEC-79.
             if shared != nil, head.headers.contains(where: { $0.value.utf8.contains { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7F } }) {
-                self.exchange = nil
-                exchange.connectionFailed(.nonsense("a header field that holds a control character"))
-                return close()
+                return end(exchange, .nonsense("a header field that holds a control character"))
             }
             keepsAlive = head.isKeepAlive
             if let field = head.headers.first(name: "Keep-Alive") { keepAlive = Self.timeout(field) }
@@ -88,8 +103,16 @@ final class UpstreamHandler: ChannelDuplexHandler {
         exchange.received(part)
     }
 
+    private func end(_ exchange: Exchange, _ failure: APIFailure) {
+        self.exchange = nil
+        exchange.connectionFailed(failure)
+        close()
+    }
+
     func channelReadComplete(context: ChannelHandlerContext) {
+        isReading = false
         exchange?.receivedAll()
+        if isReleased, isUsable { release() }
         goOnReading()
     }
 
@@ -100,11 +123,15 @@ final class UpstreamHandler: ChannelDuplexHandler {
     func channelWritabilityChanged(context: ChannelHandlerContext) { exchange?.connectionBecameWritable() }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let exchange, error is HTTPParserError {
-            self.exchange = nil
-            exchange.connectionFailed(.nonsense("something that is not HTTP, or broke off"))
-        }
-        close()
+        guard let exchange else { return close() }
+        // Also where TLS was cut off: an answer that its end delimits is none then. RFC 9112 §8.
+        end(exchange, error is HTTPParserError ? .nonsense("something that is not HTTP, or broke off") : .closed(mayHaveBeenProcessed: !isUntouched(error)))
+    }
+
+    /// Whether the API says that it has done nothing with the stream. RFC 9113 §8.7.
+    private func isUntouched(_ error: any Error) -> Bool {
+        guard let shared, let closed = error as? NIOHTTP2Errors.StreamClosed else { return false }
+        return closed.errorCode == .refusedStream || shared.hasGoneAway(before: closed.streamID)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

@@ -13,7 +13,12 @@ final class Gate: HTTPResponder, Sendable {
     var broker: Broker? { faces?.broker }
 
     func respond(to request: Request, context: ClientContext) async throws -> Response {
-        guard let faces else { return Problem(.unavailable, "the server is starting", retryAfter: 1).outbound.identified().response }
+        guard let faces else {
+            var outbound = Problem(.unavailable, "the server is starting", retryAfter: 1).outbound.identified()
+            // The gateway has no place in a connection from before the start, so nobody is to go on with it. RFC 9112 §9.6.
+            outbound.fields[.connection] = "close"
+            return outbound.response
+        }
         return try await faces.respond(to: request, context: context)
     }
 }

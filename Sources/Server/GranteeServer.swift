@@ -73,6 +73,7 @@ package struct GranteeServer: Sendable {
                         store: store, keyring: keyring, transport: transport, patientTransport: transport.waiting(Self.longestAnswer), egress: egress,
                         logger: logger, configuration: rules)
                     try await broker.start(adminKey: adminKey)
+                    try await broker.noteTools(Tool.listed.serialized())
                     let gateway = try Gateway(broker: broker, egress: egress, trust: trust, limits: configuration.gatewayLimits)
                     let faces = Faces(
                         broker: broker, gateway: gateway, pages: pages, publicURL: publicURL,

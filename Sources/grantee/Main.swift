@@ -8,6 +8,7 @@ struct Main {
     static func main() async {
         // A closed pipe is an error of the write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        Cores.use()
         do {
             var command = try GranteeCommand.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

@@ -213,6 +213,18 @@ import Vault
     }
 
     @Test(arguments: [
+        ("https://a.shop.example", true), ("https://a.b.shop.example/", true), ("https://evil-shop.example", false), ("https://shop.example", false),
+        ("https://.shop.example", false), ("https://a.shop.example.evil.example", false), ("https://evil.example/.shop.example", false),
+        ("https://evil.example?.shop.example", false), ("https://evil.example#.shop.example", false), ("https://evil.example\\.shop.example", false),
+        ("https://a.shop.example@evil.example", false), ("https://user@a.shop.example", false), ("http://a.shop.example", false),
+        ("https://a.shop.example:443", true), ("https://A.SHOP.example", true), ("https://a.shop.example/x", false), ("//a.shop.example", false),
+        ("https://evil.example%2f.shop.example", false), ("https://evil.example\u{0}.shop.example", false), ("https://a.shop.example.", false),
+    ])
+    func aWildcardStandsForWholeLabelsBeforeAFixedSuffix(origin: String, passes: Bool) {  // SEC-27, SEC-81
+        #expect(Capture.matches(origin, .init(kind: .origin, hosts: ["*.shop.example"])) == passes)
+    }
+
+    @Test(arguments: [
         "//evil.example", "https:\\\\evil.example", "https://app.example@evil.example/", "https://app.example.evil.example/", "javascript:alert(1)",
         "http://app.example/",
     ])

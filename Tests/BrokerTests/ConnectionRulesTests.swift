@@ -40,7 +40,16 @@ import Vault
         Row("/oauth/token_headers/Authorization") { $0.oauth.profile.tokenHeaders = ["Authorization": "x"] },
         Row("/oauth/token_headers/host") { $0.oauth.profile.tokenHeaders = ["host": "x"] },
         Row("/oauth/token_headers/X-A") { $0.oauth.profile.tokenHeaders = ["X-A": "a\r\nX-B: b"] },
+        Row("/oauth/token_headers/X-A") { $0.oauth.profile.tokenHeaders = ["X-A": "a\u{0}b"] },  // SEC-79
         Row("/headers/X A") { $0.headers = ["X A": "x"] },
+        Row("/headers/X-A") { $0.headers = ["X-A": "a\r\nX-B: b"] },  // SEC-79
+        Row("/headers/X-A") { $0.headers = ["X-A": "a\u{7F}"] },
+        Row("/headers/Cookie") { $0.headers = ["Cookie": "x"] },
+        Row("/headers/content_length") { $0.headers = ["content_length": "0"] },  // SEC-81, SEC-92
+        Row("/headers/Transfer_Encoding") { $0.headers = ["Transfer_Encoding": "chunked"] },
+        Row("/headers/X-Forwarded-Host") { $0.headers = ["X-Forwarded-Host": "evil.example"] },
+        Row("/headers/x_http_method_override") { $0.headers = ["x_http_method_override": "DELETE"] },
+        Row("/headers/Sec-Fetch-Site") { $0.headers = ["Sec-Fetch-Site": "same-origin"] },
         Row("/oauth/token_request_format") { $0.oauth.profile.tokenRequestFormat = "xml" },
         Row("/return_origins/0") { $0.returnOrigins = ["https://app.example/path"] },
         Row("/return_origins/0") { $0.returnOrigins = ["http://app.example"] },

@@ -148,4 +148,35 @@ struct DiskFaultTests {
             await next.stop()
         }
     }
+
+    /// What cannot be recorded is not sent, whatever fails; what was sent is recorded, call for call. SEC-115
+    @Test("No request leaves for an API while it could not be recorded", arguments: DiskFault.Order.allCases)
+    func notCalled(order: DiskFault.Order) async throws {
+        try await RawUpstream.with(.success) { upstream in
+            try await Scene.with { scene in
+                let server = scene.server
+                var api = scene.provider.connection("api", "client_credentials", client: "machine", secret: "machine-secret").object ?? JSONObject()
+                api["base_url"] = .string(upstream.url)
+                try await server.add(.object(api))
+                func call() async throws -> RunningServer.Answer { try await server.send(.get, "/gateway/api/x") }
+                #expect(try await call().status == 200)
+                try scene.disk.begin(order)
+                // Within a second, and what a busy machine takes.
+                let began = ContinuousClock.now
+                try await eventually("calls stop") { try await call().code == "unavailable" }
+                #expect(ContinuousClock.now - began < .seconds(5))
+                let sent = upstream.requests.count
+                for _ in 0..<20 {
+                    let refused = try await call()
+                    #expect(refused.status == 503 && refused.headers[.retryAfter] != nil, "\(refused.text)")
+                }
+                #expect(upstream.requests.count == sent)
+                try scene.disk.end()
+                try await eventually("calls go again") { try await call().status == 200 }
+                let entries = try await server.send(.get, "/v1/activity?action=api.called&limit=200")["items"]?.array ?? []
+                #expect(entries.reduce(0) { $0 + ($1["count"]?.integer ?? 0) } == upstream.requests.count)
+                await server.stop()
+            }
+        }
+    }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import HTTPTypes
 import OAuth
 import TestSupport
 import Testing
@@ -105,6 +106,63 @@ import Testing
                     #expect(upstream.sentCount < size + callers * size)
                     let growth = try Self.peak(server.program.pid) - before
                     #expect(growth < Self.growsAtMost, "\(growth >> 20) MiB")
+                    await server.stop()
+                }
+            }
+        }
+    }
+
+    // MARK: Bombs
+
+    /// DEFLATE in fixed Huffman codes, RFC 1951 §3.2.6: a NUL, and then again and again "258 more of the byte before". What comes
+    /// after the beginning stands on whole bytes: eight such copies are thirteen of them, and 2,064 bytes when they are unfolded.
+    private static let bomb: (beginning: [UInt8], copies: [UInt8]) = {
+        func packed(_ bits: String) -> [UInt8] {
+            let bits = Array(bits.utf8)
+            return stride(from: 0, to: bits.count, by: 8).map { start in
+                bits[start..<start + 8].reversed().reduce(0) { $0 << 1 | ($1 == UInt8(ascii: "1") ? 1 : 0) }
+            }
+        }
+        let (block, zero, copy) = ("010", "00110000", "11000101" + "00000")
+        // RFC 1952 §2.3: no name, no time.
+        let header: [UInt8] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255]
+        return (header + packed(block + zero + copy), packed(String(repeating: copy, count: 8)))
+    }()
+
+    /// An agent's answer is unfolded here; 7 MB of it hold a gigabyte. SEC-74
+    @Test func anAnswerThatUnfoldsWithoutEndNeedsLittle() async throws {
+        let (callers, times) = (8, 520_000)
+        let length = Self.bomb.beginning.count + times * Self.bomb.copies.count
+        let unit = Array(repeatElement(Self.bomb.copies, count: 1_000).joined())
+        let script = RawUpstream.Script.answering(
+            .send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\nContent-Length: \(length)\r\n\r\n"), .send(Self.bomb.beginning),
+            .again(unit, times / 1_000))
+        try await RawUpstream.with(script) { upstream in
+            try await RunningProvider.with { provider in
+                try await ServerHome.with { home in
+                    let server = try await home.start()
+                    var connection = provider.connection("api", "client_credentials", client: "machine", secret: "machine-secret").object ?? JSONObject()
+                    connection["base_url"] = .string(upstream.url)
+                    connection["agent_access"] = ["enabled": true, "methods": ["GET"], "paths": ["/**"]]
+                    try await server.add(.object(connection))
+                    let key = try #require(try await server.send(.post, "/v1/keys", body: ["name": "agent", "role": "agent"])["key"]?.string)
+                    func explode() async throws -> Int {
+                        try await RawClient.with(server.url) { client in
+                            var shown = PatternBytes.Check()
+                            await client.send("GET /gateway/api/bomb HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \(key)\r\n\r\n")
+                            let answer = try await client.answer { shown.next($0) }
+                            #expect(!answer.isWhole || answer.status == 502, "\(answer.status)")
+                            return shown.count
+                        }
+                    }
+                    _ = try await explode()
+                    let before = try Self.peak(server.program.pid)
+                    try await withThrowingTaskGroup(of: Int.self) { group in
+                        for _ in 0..<callers { group.addTask { try await explode() } }
+                        for try await count in group { #expect(count < 8 << 20) }
+                    }
+                    let growth = try Self.peak(server.program.pid) - before
+                    #expect(growth < callers * 16 << 20, "\(growth >> 20) MiB")
                     await server.stop()
                 }
             }

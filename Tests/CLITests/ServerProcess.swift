@@ -87,20 +87,3 @@ final class ServerHome: Sendable {
         let errors: String
     }
 }
-
-/// Waits for what another process or server does; a failed expectation when it does not come in time.
-func eventually(
-    _ what: Comment, within limit: Duration = .seconds(30), sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async throws -> Bool
-) async throws {
-    let end = ContinuousClock.now + limit
-    while try await !isSo() {
-        guard ContinuousClock.now < end else {
-            Issue.record(what, sourceLocation: sourceLocation)
-            return
-        }
-        try await Task.sleep(for: .milliseconds(20))
-    }
-}
-
-/// GRANTEE_TEST_LONG=1 asks for the long form of some tests.
-let isLongRun = ProcessInfo.processInfo.environment["GRANTEE_TEST_LONG"] == "1"

@@ -47,7 +47,7 @@ import Testing
     }
 
     /// Every form of the token that an answer must not hold, its pieces of Base64 included.
-    private func forms(_ token: String) -> [String] {
+    static func forms(_ token: String) -> [String] {
         let bytes = Array(token.utf8)
         let base64 = (0..<3).map { skew in
             let text = Data([UInt8](repeating: 0x78, count: skew) + bytes).base64EncodedString()
@@ -65,7 +65,7 @@ import Testing
 
     @Test(arguments: Echo.allCases) func anAgentDoesNotGetTheToken(echo: Echo) async throws {  // SEC-87
         try await Stage.with(upstream: script(echo), Self.open) { stage, upstream async throws in
-            let forms = forms(try await stage.token())
+            let forms = Self.forms(try await stage.token())
             let key = try await stage.key("agent")
             try await stage.client { client async throws in
                 for _ in 0..<2 {

@@ -1,4 +1,3 @@
-import Foundation
 import HTTPTypes
 import OAuth
 import RehearsalProvider
@@ -143,20 +142,3 @@ func settled(_ figure: @Sendable () -> Int) async throws -> Int {
     }
     return last
 }
-
-/// Waits for what happens elsewhere; a failed expectation when it does not come in time.
-func eventually(
-    _ what: Comment, within limit: Duration = .seconds(20), sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async throws -> Bool
-) async throws {
-    let end = ContinuousClock.now + limit
-    while try await !isSo() {
-        guard ContinuousClock.now < end else {
-            Issue.record(what, sourceLocation: sourceLocation)
-            return
-        }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-}
-
-/// GRANTEE_TEST_LONG=1 asks for the long form of some tests.
-let isLongRun = ProcessInfo.processInfo.environment["GRANTEE_TEST_LONG"] == "1"

@@ -179,8 +179,8 @@ import Testing
 
     @Test("A token of 64 KiB is found in every clothing")
     func long() {
-        var random = Dice(seed: 7)
-        let token = String(decoding: (0..<65_536).map { _ in Clothe.tokenCharacters[random.next(Clothe.tokenCharacters.count)] }, as: UTF8.self)
+        var random = Seeded(8)
+        let token = String(decoding: (0..<65_536).map { _ in Clothe.tokenCharacters[random.below(Clothe.tokenCharacters.count)] }, as: UTF8.self)
         let scan = TokenScan(secrets: [token])
         for clothing in Clothe.Clothing.allCases {
             let clothed = clothing.put(on: token, &random)
@@ -192,15 +192,15 @@ import Testing
 
     @Test("Whatever the token, its clothing, what is around it and the chunks: it is masked and the rest is as it was", arguments: 0..<40)
     func random(_ seed: Int) {
-        var random = Dice(seed: UInt64(seed))
+        var random = Seeded(UInt64(seed) + 1)
         for _ in 0..<25 {
-            let token = Clothe.token(8 + random.next(60), &random)
+            let token = Clothe.token(8 + random.below(60), &random)
             var text = ""
             var expected = ""
-            let count = random.next(4)
+            let count = random.below(4)
             for index in 0...count {
                 // Noise that is full of beginnings and of escapes.
-                let noise = Clothe.noise(random.next(120), token, &random)
+                let noise = Clothe.noise(random.below(120), token, &random)
                 text += noise
                 expected += noise
                 guard index < count, let clothing = Clothe.Clothing.allCases.randomElement(using: &random) else { continue }
@@ -213,7 +213,7 @@ import Testing
             var chunks: [ArraySlice<UInt8>] = []
             var place = 0
             while place < bytes.count {
-                let end = min(bytes.count, place + 1 + random.next(50))
+                let end = min(bytes.count, place + 1 + random.below(50))
                 chunks.append(bytes[place..<end])
                 place = end
             }
@@ -264,23 +264,6 @@ import Testing
     }
 }
 
-/// SplitMix64: the same rolls for the same seed.
-private struct Dice: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed &+ 1 }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
-    mutating func next(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
-}
-
 /// Puts clothes on secrets, by other means than the scan undoes them.
 private enum Clothe {
     static let tokenCharacters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=".utf8)
@@ -288,43 +271,43 @@ private enum Clothe {
     enum Clothing: CaseIterable {
         case plain, percent, somePercent, json, someJSON, html, someHTML, mixed, lowerHex, upperHex, standardBase64, urlBase64
 
-        func put(on token: String, _ random: inout Dice) -> String {
+        func put(on token: String, _ random: inout Seeded) -> String {
             switch self {
             case .plain: token
             case .percent: each(token) { "%" + hex($0) }
-            case .somePercent: each(token) { random.next(3) == 0 ? "%" + hex($0, upper: random.next(2) == 0) : raw($0) }
+            case .somePercent: each(token) { random.below(3) == 0 ? "%" + hex($0, upper: random.below(2) == 0) : raw($0) }
             case .json: each(token) { "\\u00" + hex($0) }
-            case .someJSON: each(token) { $0 == UInt8(ascii: "/") ? "\\/" : random.next(9) == 0 ? "\\u00" + hex($0, upper: true) : raw($0) }
+            case .someJSON: each(token) { $0 == UInt8(ascii: "/") ? "\\/" : random.below(9) == 0 ? "\\u00" + hex($0, upper: true) : raw($0) }
             case .html: each(token) { "&#\($0);" }
             case .someHTML: each(token) { "+/=".utf8.contains($0) ? "&#x\(hex($0));" : raw($0) }
             case .mixed:
                 each(token) { byte in
                     let ways: [(String, String)] = [("%", ""), ("%25", ""), ("\\u00", ""), ("\\x", ""), ("&#x", ";")]
-                    guard let way = ways.randomElement(using: &random), random.next(4) > 0 else { return raw(byte) }
+                    guard let way = ways.randomElement(using: &random), random.below(4) > 0 else { return raw(byte) }
                     return way.0 + hex(byte) + way.1
                 }
             case .lowerHex: hex(token)
             case .upperHex: hex(token, upper: true)
-            case .standardBase64: base64(token, before: random.next(3), url: false)
-            case .urlBase64: base64(token, before: random.next(3), url: true)
+            case .standardBase64: base64(token, before: random.below(3), url: false)
+            case .urlBase64: base64(token, before: random.below(3), url: true)
             }
         }
     }
 
-    static func token(_ count: Int, _ random: inout Dice) -> String {
+    static func token(_ count: Int, _ random: inout Seeded) -> String {
         // Of few letters, so that it begins again within itself.
-        let characters = random.next(2) == 0 ? tokenCharacters : Array("ab1+/".utf8)
-        return String(decoding: (0..<count).map { _ in characters[random.next(characters.count)] }, as: UTF8.self)
+        let characters = random.below(2) == 0 ? tokenCharacters : Array("ab1+/".utf8)
+        return String(decoding: (0..<count).map { _ in characters[random.below(characters.count)] }, as: UTF8.self)
     }
 
     /// Beginnings of the token and of escapes, and never the token.
-    static func noise(_ count: Int, _ token: String, _ random: inout Dice) -> String {
+    static func noise(_ count: Int, _ token: String, _ random: inout Seeded) -> String {
         let pieces = [
             " ", "{\"a\": ", "%", "\\", "&", "%2", "\\u00", "&#", "&amp;", "é", "\u{0}", String(token.prefix(token.utf8.count / 2)), String(token.prefix(3)),
             hex(token.prefix(4)),
         ]
         var text = ""
-        while text.utf8.count < count { text += pieces[random.next(pieces.count)] + " " }
+        while text.utf8.count < count { text += pieces[random.below(pieces.count)] + " " }
         return text
     }
 

@@ -82,6 +82,8 @@ import Testing
     @Test("RFC 6749 Appendix B")
     func appendixB() { #expect(Form.encode(" %&+£€") == "+%25%26%2B%C2%A3%E2%82%AC") }
 
+    @Test func outsideOfFormsASpaceIsNoPlus() { #expect(Form.percentEncode("a ~+/£") == "a%20~%2B%2F%C2%A3") }
+
     @Test(arguments: [
         ("a=1&b=2", [["a", "1"], ["b", "2"]]), ("a=b+c%20d&e", [["a", "b c d"], ["e", ""]]), ("&&a=1&", [["a", "1"]]), ("a=1=2", [["a", "1=2"]]),
         ("%61=%7E%2A", [["a", "~*"]]), ("=x", [["", "x"]]),

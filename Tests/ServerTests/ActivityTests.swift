@@ -223,6 +223,42 @@ extension Unicode.Scalar {
             #expect(audit.isWhole)
         }
     }
+
+    /// Nor does a request leave for an API, by the gateway or by MCP.
+    @Test func withoutARecordNoRequestReachesAnAPI() async throws {  // SEC-115
+        try await RawUpstream.with(.success) { upstream in
+            try await Stage.with { stage async throws in
+                let server = stage.server
+                var document = MCPTests.open(stage.provider.connection("api", "client_credentials", client: "machine", secret: "machine-secret")).object ?? [:]
+                document["base_url"] = .string(upstream.url)
+                try await stage.add(.object(document))
+                let agent = RunningServer.Key.other(try await server.makeKey(["name": "agent", "role": "agent"]))
+                let call: JSONObject = ["connection": "api", "method": "GET", "path": "/x"]
+                func status() async throws -> Int { try await server.send(.get, "/gateway/api/x").status }
+                #expect(try await status() == 200)
+                #expect(try await MCPTests.Client(server: server, key: agent).call("call_api", call)["status"]?.integer == 200)
+                try await server.tamper("CREATE TRIGGER no_more BEFORE INSERT ON activity BEGIN SELECT RAISE(ABORT, 'no'); END")
+                // Within a second, and what a busy machine takes.
+                let began = ContinuousClock.now
+                try await eventually("calls stop") { try await status() == 503 }
+                #expect(ContinuousClock.now - began < .seconds(5))
+                let sent = upstream.requests.count
+                for _ in 0..<5 {
+                    let refused = try await server.send(.get, "/gateway/api/x")
+                    #expect(refused.isProblem("unavailable", 503), "\(refused.text)")
+                    #expect(refused.headers[.retryAfter] != nil)
+                    #expect(try await MCPTests.Client(server: server, key: agent).call("call_api", call).code == "unavailable")
+                }
+                #expect(upstream.requests.count == sent)
+                try await server.tamper("DROP TRIGGER no_more")
+                try await eventually("calls go again") { try await status() == 200 }
+                // What the API saw is in the log, call for call.
+                let recorded = try await server.activity("api.called").reduce(0) { $0 + ($1["count"]?.integer ?? 0) }
+                #expect(recorded == upstream.requests.count)
+                #expect(try await ActivityAudit(ServerConfiguration(dataDirectory: server.directory)).isWhole)
+            }
+        }
+    }
 }
 
 @Suite("Verifying the activity log offline (SEC-114)") struct ActivityAuditTests {

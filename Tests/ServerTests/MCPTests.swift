@@ -378,6 +378,8 @@ import Testing
         ("call_api", #"{"connection":"app","method":"GET","path":"/me","headers":{"X-A":"a\r\nb"}}"#, "/headers/X-A"),
         ("call_api", #"{"connection":"app","method":"GET","path":"/me","headers":{"X A":"a"}}"#, "/headers/x a"),
         ("call_api", #"{"connection":"app","method":"GET","path":"/me","headers":{"X-A":"a","x-a":"b"}}"#, "/headers/x-a"),
+        ("call_api", #"{"connection":"app","method":"GET","path":"/me","headers":{"Grantee_Subject":"u"}}"#, "/headers/grantee_subject"),
+        ("call_api", #"{"connection":"app","method":"GET","path":"/me","headers":{"Authorization":"Bearer x"}}"#, "/headers/authorization"),
     ]) func wrongArgumentsAreNamedAndNothingIsDone(tool: String, arguments: String, pointer: String) async throws {  // SEC-21, SEC-131
         try await Stage.with { stage in
             try await stage.add(Self.open(stage.provider.connection("app", "authorization_code")))
@@ -438,7 +440,9 @@ import Testing
             #expect(app["guidance"]?.string?.contains("\u{200B}") == false)
             #expect(app["subjects"]?.string == "optional")
             let shared: JSONValue = [["subject": .null, "state": "not_connected"]]
+            let origins: JSONValue = ["https://app.example"]
             #expect(app["accounts"] == shared)
+            #expect(app["return_origins"] == origins)
             let machine = try await admin.call("describe_connection", ["connection": "machine"])
             #expect(machine["subjects"]?.string == "none")
             let bound = try await stage.server.makeKey(["name": "agent", "role": "agent", "subjects": ["user-1", "user-2"]])

@@ -55,6 +55,8 @@ import Testing
         Body("[1]", nil, .json, "[1]"), Body("hello", nil, .text, "hello"), Body("<p>hello", "text/html", .text, "<p>hello"),
         Body("<svg/>", "image/svg+xml", .text, "<svg/>"), Body([0xFF, 0xD8, 0xFF], "image/jpeg", .binary, ""), Body([0, 1, 2], nil, .binary, ""),
         Body("text", "application/octet-stream", .text, "text"), Body([0xC3, 0x28], nil, .binary, ""), Body([0xE9], "text/plain", .text, "\u{FFFD}"),
+        Body([0x63, 0xE9, 0x80], "text/plain; charset=ISO-8859-1", .text, "cé€"), Body("é", "text/html; charset=\"latin1\"", .text, "é"),
+        Body([0xFE, 0xFF, 0, 0x61], "text/plain; charset=utf-16", .binary, ""), Body([0x61, 0], "text/plain;charset=utf-16le", .binary, ""),
         Body(Array("ok é".utf8.dropLast()), cut: true, "text/plain", .text, "ok "), Body("[1,2", cut: true, "application/json", .text, "[1,"),
     ]) func aBodyIsShownAsWhatItIs(_ row: Body) {
         let shown = ShownBody.of(row.bytes, isCut: row.isCut, type: row.type)
@@ -98,8 +100,9 @@ import Testing
         (Problem(.notConnected, "d"), "u", "Use the tool connect with connection app, subject u"),
         (Problem(.reauthorizationRequired, "d"), "", "grantee connect app"), (Problem(.rateLimited, "d", retryAfter: 7), "", "Wait 7 seconds"),
         (Problem(.providerUnreachable, "d"), "", "Try once more in a while"),
-        (Problem(.misconfigured, "d", fix: "correct it"), "", "For the builder: correct it"),
-        (Problem(.forbidden, "d", fix: "allow it"), "", "For whoever may change it: allow it"),
+        (Problem(.misconfigured, "d", fix: "correct it"), "", "For the builder: Correct it."),
+        (Problem(.forbidden, "d", fix: "allow it"), "", "What to do: Allow it. Do not look for a way around it"),
+        (Problem(.notFound, "d", fix: "GET /v1/connections lists them"), "", "What to do: Use list_connections"),
     ]) func aFailureSaysWhatToDo(problem: Problem, subject: String, words: String) {
         let result = ToolResult(problem, connection: "app", subject: subject)
         #expect(result.isError)

@@ -117,6 +117,31 @@ import Vault
         #expect(try await store.activity(filter: ActivityFilter(action: "nothing"), before: nil, limit: 10).isEmpty)
     }
 
+    @Test func anOlderDatabaseKeepsItsEntriesAndFindsThemByAction() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "activity-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appending(path: "t.sqlite").path
+        let older = try SQLiteStore(path: path)
+        let actions = ["token.read", "grant.revoked", "token.read"]
+        try await older.append(actions.enumerated().map { Activity(uid: .make(at: now + .seconds($0)), at: now, action: $1, count: $0) })
+        try await older.write { try $0.execute(sql: "DROP INDEX activity_action; DELETE FROM grdb_migrations WHERE identifier = 'v3-calls'") }
+        try await older.close()
+
+        let store = try SQLiteStore(path: path)
+        for (action, counts) in [("token.read", [2, 0]), ("grant.revoked", [1])] {
+            #expect(try await store.activity(filter: ActivityFilter(action: action), before: nil, limit: 10).map(\.count) as [Int] == counts)
+        }
+        // SQLite takes a partial index for a query only that says the same.
+        let plan = try await store.write { database in
+            try Row.fetchAll(
+                database, sql: "EXPLAIN QUERY PLAN SELECT * FROM activity WHERE action = ? AND \(Schema.isRareAction) ORDER BY uid DESC", arguments: ["x"]
+            ).map { $0["detail"] as String }
+        }
+        #expect(plan == ["SEARCH activity USING INDEX activity_action (action=?)"])
+        try await store.close()
+    }
+
     @Test func aUIDBearsItsTimeAndIsOneOfAKind() {
         let uids = (0..<1_000).map { _ in UID.make(at: now) }
         #expect(Set(uids).count == 1_000)

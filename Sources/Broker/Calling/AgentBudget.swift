@@ -150,13 +150,16 @@ extension Broker {
         do {
             try agentBudget.admit(key: caller.key, subject: subject, path: path, now: now)
         } catch {
-            if let limit = error.news {
-                logger.warning(
-                    "an agent reached a limit; more of its calls are refused until the minute is over",
-                    metadata: ["key": "\(caller.key.id)", "limit": "\(limit)"])
-                note("agent.limited", caller: caller, result: error.problem.code.rawValue, detail: limit)
-            }
+            if let limit = error.news { noteLimit(limit, reachedBy: caller) }
             throw error.problem
         }
+    }
+
+    /// Tells the operator that an agent is stopped until its minute is over; of other roles nothing. SEC-133.
+    package func noteLimit(_ limit: String, reachedBy caller: Caller) {
+        guard caller.key.role == .agent else { return }
+        logger.warning(
+            "an agent reached a limit; more of its calls are refused until the minute is over", metadata: ["key": "\(caller.key.id)", "limit": "\(limit)"])
+        note("agent.limited", caller: caller, result: Problem.Code.rateLimited.rawValue, detail: limit)
     }
 }

@@ -8,7 +8,7 @@ extension Broker {
         connectionID: String, subject: String, returnURL: String?, by caller: Caller
     ) async throws(Problem) -> (session: ConnectSession, connectURL: String) {
         let connection = try await agentConnection(id: connectionID, for: caller)
-        if connection.needsNoPerson {
+        if connection.fetchesAlone {
             throw Problem(
                 .invalidRequest, "\(connection.id) needs no person: it fetches its tokens by itself", fix: "call its API; if that fails, tell a builder")
         }
@@ -28,6 +28,6 @@ extension Broker {
     }
 
     private static func builderConnects(_ connection: Connection) -> String {
-        "ask a builder, who is signed in, to connect it: `grantee connect \(connection.id)`, or POST /v1/connections/\(connection.id)/connect"
+        "ask a builder to connect it: `grantee connect \(connection.id)`, or POST /v1/connections/\(connection.id)/connect"
     }
 }

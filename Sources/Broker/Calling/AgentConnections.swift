@@ -22,7 +22,7 @@ extension Broker {
     package func agentConnection(id: String, for caller: Caller) async throws(Problem) -> Connection {
         guard let connection = try await findConnection(id), connection.settings.agentAccess.enabled, caller.covers(connection: connection.uid) else {
             throw Problem(
-                .notFound, "there is no connection \(id.prefix(80)) that this key may use for agents",
+                .notFound, "there is no connection \(excerpt(id)) that this key may use for agents",
                 fix: "list_connections names those that there are; a builder opens one by its agent_access")
         }
         return connection
@@ -34,9 +34,4 @@ extension Broker {
         try require(subject, for: caller, of: connection)
         return try await findGrant(of: connection, subject: subject).map { GrantView($0, connectionID: connection.id, now: clock.now()).state }
     }
-}
-
-extension Connection {
-    /// Its only grant is the shared one, and nobody is asked for it.
-    package var needsNoPerson: Bool { settings.fetchesAlone(hasPassword: password != nil) }
 }

@@ -1,3 +1,4 @@
+import OAuth
 package import Vault
 
 /// What an AI is told of a connection, whole: it can be given as it is. Holds no secret.
@@ -26,7 +27,7 @@ package struct AgentPrompt {
     private var id: String { connection.id }
     private var settings: ConnectionSettings { connection.settings }
     /// Grants for subjects, not the shared one alone.
-    private var hasSubjects: Bool { !settings.fetchesAlone(hasPassword: connection.password != nil) }
+    private var hasSubjects: Bool { !connection.fetchesAlone }
 
     private var opening: String {
         """
@@ -46,8 +47,8 @@ package struct AgentPrompt {
         """
         ## Through the gateway, with any HTTP client
 
-        Send the request that the API documents, but to \(publicURL)/gateway/\(id)/PATH instead of \(base.url)/PATH. Method, query, header fields \
-        and body stay as they are.
+        \(obstacle)Send the request that the API documents, but to \(publicURL)/gateway/\(id)/PATH instead of \(base.url)/PATH. Method, query, \
+        header fields and body stay as they are.
 
             GET \(publicURL)/gateway/\(id)/PATH
             Authorization: Bearer GRANTEE_API_KEY\(hasSubjects ? "\n    Grantee-Subject: \(subject.isEmpty ? "SUBJECT" : subject)" : "")
@@ -55,6 +56,20 @@ package struct AgentPrompt {
         GRANTEE_API_KEY is the key that you were given for Grantee. \(subjectRule) The answer is the API's own, its redirects included. An answer \
         with the header Grantee-Problem is from Grantee itself.
         """
+    }
+
+    /// What keeps every call from being sent.
+    private var obstacle: String {
+        let missing = [
+            settings.baseURL == nil ? "no base_url" : nil,
+            instructions.rules.isEmpty ? "no line in its Authentication Instructions that puts the token into a request" : nil,
+        ].compactMap(\.self)
+        guard !missing.isEmpty else { return "" }
+        return """
+            Not yet: the connection has \(missing.joined(separator: ", and ")), so every call is refused as misconfigured until an admin sets it.
+
+
+            """
     }
 
     private var subjectRule: String {
@@ -78,13 +93,13 @@ package struct AgentPrompt {
     }
 
     private var token: String {
-        let query = hasSubjects ? "?subject=" + (subject.isEmpty ? "SUBJECT" : InstructionTemplate.percentEncoded(subject)) : ""
+        let query = hasSubjects ? "?subject=" + (subject.isEmpty ? "SUBJECT" : Form.percentEncode(subject)) : ""
         guard !instructions.rules.isEmpty else {
             return """
                 ## With a token of your own
 
-                The Authentication Instructions of this connection have no line that says how a request carries the token, so the gateway and \
-                call_api cannot call it.
+                The Authentication Instructions of this connection have no line that says how a request carries the token: see what its builder \
+                says, or the API's documentation.
                 """
         }
         let carriers = instructions.rules.map { $0.place == .header ? "    \($0.name): \($0.template)" : "    ?\($0.name)=\($0.template)" }
@@ -153,12 +168,18 @@ package struct AgentPrompt {
 
     // MARK: Problems
 
+    private var returnPlace: String {
+        let origins = settings.returnOrigins.joined(separator: " or ")
+        return origins.isEmpty ? ", of which this connection allows none yet: an admin sets return_origins" : " below \(origins)"
+    }
+
     private var problems: String {
         let link =
             hasSubjects
             ? """
-            Get a link with the MCP tool connect, or with POST \(publicURL)/v1/connections/\(id)/connect, and give it to the person whose account \
-            it is. Only they can open it; when they have, repeat the call.
+            An agent gets a link with the MCP tool connect, which needs the subject and a return_url\(returnPlace); a program whose key has the role \
+            use gets one with POST \(publicURL)/v1/connections/\(id)/connect. Give it to the person whose account it is, and repeat the call when \
+            they have opened it and are done.
             """
             : "Tell whoever runs this connection: its own credentials have to be set right."
         return """

@@ -15,6 +15,11 @@ package final class CallMeter: Sendable {
         timer.recordNanoseconds(nanoseconds)
     }
 
+    /// Tokens that were found in an answer to an agent. SEC-87.
+    package func countMasked(_ times: Int) {
+        Counter(label: "grantee_gateway_masked_total", dimensions: [("connection", connection)]).increment(by: times)
+    }
+
     private func counter(_ status: Int) -> Counter {
         counters.withLock { counters in
             for entry in counters where entry.status == status { return entry.counter }

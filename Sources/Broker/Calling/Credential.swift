@@ -32,14 +32,15 @@ package final class Credential: Sendable {
                 try instructions.filled(token: text, tokenType: token.tokenType, clientID: settings.oauth.clientID, captured: token.captured)
             }
         } catch let error as InstructionsError {
-            throw destination.misconfigured(error)
+            throw destination.connection.misconfigured(error)
         } catch {
             throw Problem(.internal, "the token could not be put into the request")
         }
         let fixed = settings.headers.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
         let rules = filled.filter { $0.place == .header }.map { (name: $0.name, value: $0.value) }
         for field in fixed + rules where !Self.isFieldValue(field.value) {
-            throw destination.misconfigured("would send a character in \(field.name) that no header can carry", fix: "correct the field, or connect again")
+            throw destination.connection.misconfigured(
+                "would send a character in \(field.name) that no header can carry", fix: "correct the field, or connect again")
         }
         fields = fixed + rules
         let parameters = filled.filter { $0.place == .query }.map { $0.name + "=" + $0.value }
@@ -86,17 +87,25 @@ extension Broker {
         return try Credential(destination, token: issued)
     }
 
+    /// Of what an agent asks for. SEC-137.
+    package func fingerprint(_ method: String, _ path: Substring, query: Substring?, body: [UInt8]?) -> String? {
+        fingerprint(of: Array(method.utf8) + [0x20] + Array(path.utf8) + [UInt8(ascii: "?")] + Array((query ?? "").utf8) + (body ?? []))
+    }
+
     /// Notes a request that did not go out.
-    /// - Parameter path: as it was asked for; the query is left out.
+    /// - Parameters:
+    ///   - path: as it was asked for, behind the connection's id and before the query.
+    ///   - arguments: ``fingerprint(_:_:query:body:)``.
     package func record(
-        refused problem: Problem, _ method: String, path: Substring, of destination: Destination, subject: String, by caller: Caller, id: String
+        refused problem: Problem, _ method: String, path: Substring, arguments: String?, of destination: Destination, subject: String,
+        by caller: Caller, id: String
     ) {
         let connection = destination.connection
         record(
             APICall(
                 key: caller.key.id, connectionUID: connection.uid, connection: connection.id, subject: subject, grant: nil, method: method, host: "",
                 path: String(path), status: nil, result: problem.code.rawValue, requestID: id,
-                policyRevision: caller.key.role == .agent ? connection.revision : nil),
+                policyRevision: arguments == nil ? nil : connection.revision, arguments: arguments),
             at: now)
         destination.meter.count(status: problem.code.status, nanoseconds: 0)
     }

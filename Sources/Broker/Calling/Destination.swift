@@ -53,17 +53,17 @@ package final class Destination: Sendable {
     func base(captured: [String: String]) throws(Problem) -> EndpointURL {
         switch base {
         case .fixed(let url): return url
-        case .missing: throw misconfigured("has no base_url, so nothing says where its API is", fix: "set base_url")
-        case .wrong(let reason): throw misconfigured("has a base_url that cannot be used: it \(reason)", fix: "correct base_url")
+        case .missing: throw connection.misconfigured("has no base_url, so nothing says where its API is", fix: "set base_url")
+        case .wrong(let reason): throw connection.misconfigured("has a base_url that cannot be used: it \(reason)", fix: "correct base_url")
         case .captured(let template):
             let values = connection.settings.effectiveVariables.merging(captured) { _, captured in captured }
             guard let filled = URLTemplate(template).filled(with: values) else {
-                throw misconfigured("has a base_url that needs a value which the provider did not send", fix: "connect again, or correct base_url")
+                throw connection.misconfigured("has a base_url that needs a value which the provider did not send", fix: "connect again, or correct base_url")
             }
             do {
                 return try EndpointURL(filled)
             } catch {
-                throw misconfigured("has a base_url that is none with what the provider sent: it \(error.description)", fix: "correct base_url")
+                throw connection.misconfigured("has a base_url that is none with what the provider sent: it \(error.description)", fix: "correct base_url")
             }
         }
     }
@@ -73,24 +73,26 @@ package final class Destination: Sendable {
     func requireUsable() throws(Problem) {
         if case .captured = base {} else { _ = try base(captured: [:]) }
         switch instructions {
-        case .failure(let error): throw misconfigured(error)
+        case .failure(let error): throw connection.misconfigured(error)
         case .success(let instructions) where instructions.rules.isEmpty:
-            throw misconfigured(
+            throw connection.misconfigured(
                 "has no line in its Authentication Instructions that puts the token into a request",
                 fix: "add one to authentication_instructions, such as Authorization: Bearer <token>")
         case .success: break
         }
     }
+}
 
+/// What keeps a connection's API from being called; its provider is not to blame.
+extension Connection {
     func misconfigured(_ error: InstructionsError) -> Problem {
         misconfigured(
-            "has Authentication Instructions that cannot be applied: \(error.lines.map(\.reason).joined(separator: "; "))",
+            "has Authentication Instructions that cannot be applied: \(error.lines.map(\.text).joined(separator: "; "))",
             fix: "correct authentication_instructions")
     }
 
-    /// About this connection; its provider is not to blame.
     func misconfigured(_ detail: String, fix: String) -> Problem {
-        Problem(.misconfigured, "the connection \(connection.id) \(detail)", fix: "\(fix): PATCH /v1/connections/\(connection.id)")
+        Problem(.misconfigured, "the connection \(id) \(detail)", fix: "\(fix): PATCH /v1/connections/\(id)")
     }
 }
 

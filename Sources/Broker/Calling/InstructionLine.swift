@@ -23,6 +23,7 @@ struct InstructionLine {
             try form.value.refuseForeignPlaceholder()
             return nil
         }
+        guard !form.value.text.utf8.contains(0x09) else { throw InstructionFault("holds a tab in the value, which would be sent as it is; write a space") }
         guard text.utf8.allSatisfy({ $0 < 0x80 }) else {
             throw InstructionFault("a rule is written in ASCII, and this line holds other characters; for guidance write a sentence")
         }
@@ -140,7 +141,7 @@ struct InstructionLine {
     }
 
     private func checkParameter(_ name: Substring) throws(InstructionFault) {
-        guard name.utf8.allSatisfy(InstructionTemplate.isUnreserved) else {
+        guard name.utf8.allSatisfy(PathBytes.isUnreserved) else {
             throw InstructionFault("the name of a query parameter is letters, digits, - . _ and ~, one parameter a line: ?access_token=<token>")
         }
     }

@@ -1,3 +1,5 @@
+import OAuth
+
 /// The value of a rule, taken apart once, so that filling it is joining texts. Each placeholder stands for a whole value: nothing in a
 /// template can cut, repeat or change the token. SEC-92
 struct InstructionTemplate: Sendable, Hashable {
@@ -56,7 +58,7 @@ struct InstructionTemplate: Sendable, Hashable {
             case .value(let placeholder):
                 let value = try values[placeholder]
                 try Self.check(value, placeholder, in: place)
-                text += place == .query ? Self.percentEncoded(value) : value
+                text += place == .query ? Form.percentEncode(value) : value
             }
         }
         return text
@@ -72,30 +74,6 @@ struct InstructionTemplate: Sendable, Hashable {
             throw InstructionFault("the value of <\(placeholder.name)> holds a character that is not among those \(what)")
         }
         guard place == .query || (first > 0x20 && last > 0x20) else { throw InstructionFault("the value of <\(placeholder.name)> begins or ends with a space") }
-    }
-
-    /// RFC 3986 §2.3: the unreserved characters stay.
-    static func percentEncoded(_ value: String) -> String {
-        guard !value.utf8.allSatisfy(isUnreserved) else { return value }
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in value.utf8 {
-            if isUnreserved(byte) {
-                bytes.append(byte)
-            } else {
-                bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-
-    static func isUnreserved(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
-            UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
-            true
-        default: false
-        }
     }
 }
 

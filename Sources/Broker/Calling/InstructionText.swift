@@ -87,7 +87,7 @@ struct InstructionText {
             if byte == UInt8(ascii: "%") {
                 guard bytes.count >= 2, bytes.prefix(2).allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else { return false }
                 bytes = bytes.dropFirst(2)
-            } else if !InstructionTemplate.isUnreserved(byte), !":@,/!*".utf8.contains(byte) {
+            } else if !PathBytes.isUnreserved(byte), !":@,/!*".utf8.contains(byte) {
                 return false
             }
         }

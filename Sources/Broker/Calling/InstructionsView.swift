@@ -22,10 +22,7 @@ extension Broker {
         do {
             instructions = try Instructions(settings.authenticationInstructions)
         } catch {
-            let reasons = error.lines.map(\.text).joined(separator: "; ")
-            throw Problem(
-                .misconfigured, "the Authentication Instructions of \(connection.id) cannot work: \(reasons)",
-                fix: "correct authentication_instructions: PATCH /v1/connections/\(connection.id)")
+            throw connection.misconfigured(error)
         }
         let publicURL = configuration.publicURL
         return InstructionsView(

@@ -1,3 +1,5 @@
+import OAuth
+
 /// A line of `agent_access.paths`, compiled.
 ///
 /// `*` stands for one byte or more within a segment and may stand beside other text (`/reports/*.json`); an encoded slash ends a segment
@@ -80,7 +82,7 @@ struct PathPattern: Sendable {
 
     private static func faultyEscape(_ bytes: [UInt8]) -> String? {
         for index in bytes.indices where bytes[index] == UInt8(ascii: "%") {
-            guard index + 2 < bytes.count, let high = PathBytes.hexValue(bytes[index + 1]), let low = PathBytes.hexValue(bytes[index + 2]) else {
+            guard index + 2 < bytes.count, let high = Form.hexValue(bytes[index + 1]), let low = Form.hexValue(bytes[index + 2]) else {
                 return "holds a % that two hexadecimal digits do not follow"
             }
             let escape = excerpt(bytes: bytes[index...(index + 2)])
@@ -107,14 +109,5 @@ package enum PathBytes {
     @inline(__always)
     package static func contains(_ low: UInt64, _ high: UInt64, _ byte: UInt8) -> Bool {
         byte < 0x80 && (byte < 0x40 ? low : high) &>> UInt64(byte & 0x3F) & 1 == 1
-    }
-
-    package static func hexValue(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-        default: nil
-        }
     }
 }

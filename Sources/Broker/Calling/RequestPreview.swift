@@ -25,7 +25,7 @@ package enum RequestPreview {
             case .value(.token): mask
             case .value(.tokenType): "Bearer"
             case .value(.clientID):
-                if let clientID { place == .query ? InstructionTemplate.percentEncoded(clientID) : clientID } else { "{client_id}" }
+                if let clientID { place == .query ? Form.percentEncode(clientID) : clientID } else { "{client_id}" }
             case .value(.captured(let name)): "{\(name)}"
             }
         }.joined()

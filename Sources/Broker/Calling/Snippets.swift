@@ -1,3 +1,4 @@
+import OAuth
 package import Vault
 
 /// Programs that call a connection's API and run as pasted, where the environment has `GRANTEE_API_KEY`.
@@ -24,7 +25,7 @@ package struct Snippets: Sendable, Hashable {
 
     /// With a token that the program fetches and puts into the request as the rules say.
     package static func token(_ connection: Connection, _ instructions: Instructions, publicURL: String, subject: String = "") -> Snippets {
-        let query = subject.isEmpty ? "" : "?subject=" + InstructionTemplate.percentEncoded(subject)
+        let query = subject.isEmpty ? "" : "?subject=" + Form.percentEncode(subject)
         let url: [SnippetPart] = [.literal("\(publicURL)/v1/connections/\(connection.id)/token\(query)")]
         let hasRules = !instructions.rules.isEmpty
         return Snippets(
@@ -129,7 +130,7 @@ extension SnippetLanguage {
         func add(_ part: SnippetPart, isEncoded: Bool) {
             switch part {
             case .literal(let piece): text += piece
-            case .value(let piece): text += isEncoded ? piece : InstructionTemplate.percentEncoded(piece)
+            case .value(let piece): text += isEncoded ? piece : Form.percentEncode(piece)
             case .token, .tokenType, .environment:
                 flush()
                 pieces.append(isEncoded ? expression(part) : encoded(expression(part)))

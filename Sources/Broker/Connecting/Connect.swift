@@ -49,7 +49,7 @@ extension Broker {
         let connection = try await connection(id: connectionID, for: caller)
         try require(options.subject, for: caller, of: connection)
         try check(options, connection)
-        let alone = connection.settings.fetchesAlone(hasPassword: connection.password != nil)
+        let alone = connection.fetchesAlone
         func atOnce(_ connect: () async throws(Problem) -> GrantView) async throws(Problem) -> ConnectOutcome {
             do {
                 return .connected(try await connect())
@@ -110,7 +110,7 @@ extension Broker {
         for (index, scope) in (options.scopes ?? []).enumerated() where !Client.isScopeToken(scope) {
             wrong("/scopes/\(index)", "is not one scope: visible ASCII without space, quote and backslash")
         }
-        if settings.fetchesAlone(hasPassword: connection.password != nil) {
+        if connection.fetchesAlone {
             // Nobody is asked, so nothing can be chosen: what would be left out silently is refused.
             if options.scopes != nil { wrong("/scopes", "\(connection.id) asks for the scopes of its settings") }
             if options.expectedAccount != nil { wrong("/expected_account", "\(connection.id) has no person's account") }
@@ -120,7 +120,7 @@ extension Broker {
             wrong(options.username != nil ? "/username" : "/password", "only a connection with the password grant takes one")
         } else if given, options.username == nil || options.password == nil {
             wrong(options.username == nil ? "/username" : "/password", "username and password come together")
-        } else if given, settings.fetchesAlone(hasPassword: connection.password != nil) {
+        } else if given, connection.fetchesAlone {
             wrong("/username", "the connection keeps its own username and password")
         }
         if options.completion == .application {

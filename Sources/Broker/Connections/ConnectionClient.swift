@@ -69,12 +69,14 @@ extension ConnectionSettings {
     }
 
     var pkceMode: PKCE.Mode { oauth.pkce.flatMap(PKCE.Mode.init(rawValue:)) ?? .s256 }
+}
 
-    /// Fetches tokens without a person: client credentials, or a password that is stored.
-    func fetchesAlone(hasPassword: Bool) -> Bool {
-        switch oauth.grantType {
+extension Connection {
+    /// Fetches tokens without a person: client credentials, or a password that is stored. Its only grant is the shared one.
+    package var fetchesAlone: Bool {
+        switch settings.oauth.grantType {
         case .clientCredentials: true
-        case .password: oauth.username != nil && hasPassword
+        case .password: settings.oauth.username != nil && password != nil
         case .authorizationCode: false
         }
     }

@@ -120,6 +120,10 @@ struct ConnectionRules {
         } catch {
             return wrong(pointer, error.description)
         }
+        let dots: Set = [".", ".."]
+        if pointer == "/base_url", url.path.lowercased().replacing("%2e", with: ".").split(separator: "/").contains(where: { dots.contains(String($0)) }) {
+            wrong(pointer, "must not hold . or .. as a segment of its path: write where they lead")
+        }
         do {
             try egress.check(url)
         } catch {
@@ -197,7 +201,12 @@ struct ConnectionRules {
             for (key, value) in headers.sorted(by: { $0.key < $1.key }) {
                 let pointer = name + "/" + pointerToken(key)
                 if !FieldName(key).isToken { wrong(pointer, "is not a header field name") }
-                if Client.isReservedHeader(key) { wrong(pointer, "\(key) is set by Grantee itself; it cannot be named here") }
+                if Client.isReservedHeader(key) {
+                    wrong(pointer, "\(key) is set by Grantee itself; it cannot be named here")
+                } else if name == "/headers", FieldRules.request(FieldName(key)).isDropped {
+                    // As in the instructions, and in any spelling that an API may read alike. SEC-81, SEC-92.
+                    wrong(pointer, "\(key) frames or steers the request, or is Grantee's own; it cannot be named here")
+                }
                 if value.utf8.contains(where: { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7F }) { wrong(pointer, "holds a control character") }
             }
         }

@@ -38,7 +38,7 @@ extension Broker {
         guard connection.health.state != .misconfigured else { throw Self.misconfigured(connection) }
         if let problem = backOff.problem(key, now: clock.now()) { throw problem }
         if let grant, !demanded { try await requireKnownOutcome(grant, connection: connection) }
-        let fetchesAlone = connection.settings.fetchesAlone(hasPassword: connection.password != nil)
+        let fetchesAlone = connection.fetchesAlone
         // What asks nothing of the provider takes nobody's turn.
         if grant?.refreshToken != nil || fetchesAlone {
             try await admit(connection, to: connection.settings.tokenEndpointKey, isUrgent: demanded)
@@ -210,7 +210,6 @@ extension Broker {
 
     /// What an ending asks for; the caller throws what is returned.
     private func end(_ ending: RefreshMachine.Ending, of grant: Grant, connection: Connection, problem: Problem?) async throws -> any Error {
-        let settings = connection.settings
         switch ending.reason {
         case .notWritable, .held:
             return Problem(.unavailable, "the database cannot be written; nothing was lost", retryAfter: 1)
@@ -219,7 +218,7 @@ extension Broker {
         case .failed(let failure):
             guard let problem else { preconditionFailure("a failure has its problem") }
             if let reason = ending.demandsPerson {
-                if failure == .reauthorize, reason != "account_mismatch", settings.fetchesAlone(hasPassword: connection.password != nil) {
+                if failure == .reauthorize, reason != "account_mismatch", connection.fetchesAlone {
                     try await store.clearIntent(grant: grant.uid, generation: grant.tokenGeneration)
                     return RefreshTokenSpent()
                 }

@@ -185,7 +185,7 @@ extension Broker {
     }
 
     private func forbidFetching(of connection: Connection) async throws -> Bool {
-        guard connection.settings.fetchesAlone(hasPassword: connection.password != nil) else { return true }
+        guard connection.fetchesAlone else { return true }
         if let grant = try await store.grant(connection: connection.uid, subject: "", slot: "") { return grant.state == .revoked }
         let now = clock.now()
         let tombstone = Grant(

@@ -73,7 +73,7 @@ extension Broker {
             case .reauthorizationRequired: throw Self.reauthorizationRequired(connection, existing)
             case .active: break
             }
-        } else if !connection.settings.fetchesAlone(hasPassword: connection.password != nil) {
+        } else if !connection.fetchesAlone {
             throw Self.notConnected(connection, subject: subject)
         }
         let key = GrantKey(connectionUID: connection.uid, subject: subject)

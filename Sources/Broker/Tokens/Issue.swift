@@ -72,7 +72,7 @@ extension Broker {
             guard Self.isSubject(subject) else {
                 throw Problem(.invalidRequest, Self.subjectRule, errors: [.init(pointer: "/subject", detail: Self.subjectRule)])
             }
-            if connection.settings.fetchesAlone(hasPassword: connection.password != nil) {
+            if connection.fetchesAlone {
                 let detail = "\(connection.id) has only the shared grant: leave the subject out"
                 throw Problem(.invalidRequest, detail, errors: [.init(pointer: "/subject", detail: detail)])
             }
@@ -165,7 +165,7 @@ extension Broker {
     }
 
     private func decide(_ connection: Connection, _ current: Current?, query: TokenQuery) throws(Problem) -> Decision {
-        let alone = connection.settings.fetchesAlone(hasPassword: connection.password != nil)
+        let alone = connection.fetchesAlone
         guard let current else {
             guard alone else { throw Self.notConnected(connection, subject: query.subject) }
             return .renew(seen: nil, fallback: nil, demanded: true)

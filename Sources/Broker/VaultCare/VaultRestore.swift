@@ -68,8 +68,7 @@ extension Broker {
     /// Whether its provider may have given another refresh token since; where the connection can fetch anew without a person,
     /// it does not matter.
     private func mayRotate(_ connection: Connection) -> Bool {
-        connection.settings.profile.refreshTokenPolicy != .keepOriginal
-            && !connection.settings.fetchesAlone(hasPassword: connection.password != nil)
+        connection.settings.profile.refreshTokenPolicy != .keepOriginal && !connection.fetchesAlone
     }
 
     /// Those of a restored database that got no token since.

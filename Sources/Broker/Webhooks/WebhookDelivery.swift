@@ -130,7 +130,7 @@ extension Broker {
     }
 
     private func canBeConnectedByLink(_ connection: Connection) -> Bool {
-        guard !connection.settings.fetchesAlone(hasPassword: connection.password != nil) else { return false }
+        guard !connection.fetchesAlone else { return false }
         return connection.settings.oauth.grantType == .authorizationCode || !configuration.forbidPasswordGrant
     }
 

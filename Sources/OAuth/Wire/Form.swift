@@ -8,6 +8,9 @@ public enum Form {
         return String(decoding: result, as: UTF8.self)
     }
 
+    /// The same, but `%20` for a space: for a path, and for a query that may be read as no form. RFC 3986 §2.
+    package static func percentEncode(_ text: String) -> String { encode(text).replacing("+", with: "%20") }
+
     /// Pairs joined by `&`, name and value by `=`.
     public static func serialize(_ pairs: [(String, String)]) -> String {
         var result: [UInt8] = []
@@ -67,7 +70,7 @@ public enum Form {
         return text
     }
 
-    static func hexValue(_ byte: UInt8) -> UInt8? {
+    package static func hexValue(_ byte: UInt8) -> UInt8? {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
         case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10

@@ -146,8 +146,10 @@ final class Faces: HTTPResponder {
     }
 
     private func limit(_ caller: Caller) throws(Problem) {
-        guard let limit = caller.key.requestsPerMinute, let wait = limiter.wait(caller.key.id, limit: limit) else { return }
-        throw Problem(.rateLimited, "the key allows \(limit) requests per minute", fix: "wait, or use a key with a higher limit", retryAfter: wait)
+        guard let limit = caller.key.requestsPerMinute, let refusal = limiter.refusal(caller.key.id, limit: limit) else { return }
+        if refusal.isFirst { broker.noteLimit("\(limit) requests", reachedBy: caller) }
+        throw Problem(
+            .rateLimited, "the key allows \(limit) requests per minute", fix: "wait, or use a key with a higher limit", retryAfter: refusal.wait)
     }
 
     /// What follows the scheme, whose name has no case. RFC 9110 §11.1.

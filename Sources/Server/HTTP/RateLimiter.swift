@@ -2,20 +2,31 @@ import Synchronization
 
 /// Requests per key and minute, in windows of a minute.
 final class RateLimiter: Sendable {
+    struct Refusal {
+        /// Seconds to wait.
+        let wait: Int
+        /// Of its window.
+        let isFirst: Bool
+    }
+
     private struct Window {
         var began: ContinuousClock.Instant
-        var count: Int
+        var count = 0
+        var wasRefused = false
     }
     private let windows = Mutex<[String: Window]>([:])
 
-    /// - Returns: seconds to wait, or `nil` when the request may go on.
-    func wait(_ key: String, limit: Int, now: ContinuousClock.Instant = .now) -> Int? {
+    /// - Returns: `nil` when the request may go on.
+    func refusal(_ key: String, limit: Int, now: ContinuousClock.Instant = .now) -> Refusal? {
         windows.withLock { windows in
-            var window = windows[key] ?? Window(began: now, count: 0)
-            if now - window.began >= .seconds(60) { window = Window(began: now, count: 0) }
-            guard window.count < limit else { return max(Int((.seconds(60) - (now - window.began)).components.seconds), 1) }
+            var window = windows[key] ?? Window(began: now)
+            if now - window.began >= .seconds(60) { window = Window(began: now) }
+            defer { windows[key] = window }
+            guard window.count < limit else {
+                defer { window.wasRefused = true }
+                return Refusal(wait: max(Int((.seconds(60) - (now - window.began)).components.seconds), 1), isFirst: !window.wasRefused)
+            }
             window.count += 1
-            windows[key] = window
             return nil
         }
     }

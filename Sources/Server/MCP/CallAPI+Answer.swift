@@ -49,7 +49,7 @@ extension ToolResult {
             [
                 "The API does not take the access token, even if it is new."
                     + (call.subject.isEmpty
-                        ? " Tell the person that a builder has to connect \(call.connection) again."
+                        ? " Tell the person that a builder has to connect \(call.connection) again (`grantee connect \(call.connection)`)."
                         : " Use the tool connect for \(call.connection) and subject \(call.subject).")
             ]
         case 403: ["The API forbids it to this account: it may lack a permission or a scope. Do not repeat it."]
@@ -107,8 +107,9 @@ struct ShownBody {
         let media = (type ?? "").prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
         let size = isCut ? "more than \(bytes.count)" : "\(bytes.count)"
         if !isCut, isJSON(media) || media.isEmpty, let json = try? JSONValue(parsing: bytes) { return of(json, size: size) }
-        guard let decoded = decoded(bytes, isCut: isCut, media) else {
-            let what = media.isEmpty ? "of an unknown type" : ModelText(media, limit: 100).text
+        let charset = charset(type ?? "")
+        guard let decoded = decoded(bytes, isCut: isCut, media, charset) else {
+            let what = media.isEmpty ? "of an unknown type" : ModelText(media + (charset.map { ", \($0)" } ?? ""), limit: 100).text
             return ShownBody(kind: .binary, value: .null, text: "", notes: ["The body is binary (\(what), \(size) bytes) and not shown."])
         }
         let shown = ModelText(decoded, limit: ToolResult.shown)
@@ -144,8 +145,23 @@ struct ShownBody {
         "application/toml", "application/graphql", "application/jsonl", "application/x-ndjson", "application/sql", "message/rfc822", "image/svg+xml",
     ]
 
+    /// In lower case; `nil` where none is named.
+    private static func charset(_ type: String) -> String? {
+        for parameter in type.split(separator: ";").dropFirst() {
+            let parts = parameter.lowercased().split(separator: "=", maxSplits: 1).map { $0.filter { !" \t\"".contains($0) } }
+            if parts.count == 2, parts[0] == "charset" { return parts[1] }
+        }
+        return nil
+    }
+
+    /// One byte a character; what calls itself ISO 8859-1 is windows-1252 at times.
+    private static let latin: Set<String> = ["iso-8859-1", "latin1", "windows-1252"]
+    private static let unicode: Set<String> = ["utf-8", "utf8", "us-ascii", "ascii"]
+    /// What windows-1252 has in the place of 0x80 to 0x9F.
+    private static let windows = Array("€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8D}Ž\u{8F}\u{90}‘’“”•–—˜™š›œ\u{9D}žŸ".unicodeScalars)
+
     /// - Returns: `nil` for what is no text.
-    private static func decoded(_ body: [UInt8], isCut: Bool, _ media: String) -> String? {
+    private static func decoded(_ body: [UInt8], isCut: Bool, _ media: String, _ charset: String?) -> String? {
         var bytes = body[...]
         // A character that the limit cut in two.
         if isCut {
@@ -153,7 +169,11 @@ struct ShownBody {
             bytes = bytes.dropLast(min(rest + 1, bytes.count))
         }
         if media.hasPrefix("text/") || textual.contains(media) || isJSON(media) || media.hasSuffix("+xml") {
-            return String(decoding: bytes, as: UTF8.self)
+            guard let charset, !unicode.contains(charset) else { return String(decoding: bytes, as: UTF8.self) }
+            if let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) { return text }
+            // In a charset of wider units nobody has searched it for the token. SEC-127.
+            guard latin.contains(charset) else { return nil }
+            return String(String.UnicodeScalarView(bytes.map { 0x80...0x9F ~= $0 ? windows[Int($0) - 0x80] : Unicode.Scalar($0) }))
         }
         guard media.isEmpty || media == "application/octet-stream", !bytes.contains(0) else { return nil }
         return String(validating: bytes, as: UTF8.self)

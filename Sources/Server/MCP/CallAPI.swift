@@ -125,7 +125,8 @@ enum CallAPI {
         let headers = map.map { (name: $0.key.lowercased(), value: $0.value) }.sorted { $0.name < $1.name }
         for (name, value) in headers {
             let place = "/headers/" + pointerToken(name)
-            if !isToken(name) { errors.add(place, "is no name of a header field") }
+            if !FieldName(name).isToken { errors.add(place, "is no name of a header field") }
+            if let fault = misplaced(name) { errors.add(place, fault) }
             if !value.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) { errors.add(place, "must be visible ASCII") }
         }
         for (first, second) in zip(headers, headers.dropFirst()) where sameBytes(first.name, second.name) {
@@ -134,12 +135,10 @@ enum CallAPI {
         return headers
     }
 
-    /// RFC 9110 §5.6.2
-    private static func isToken(_ text: String) -> Bool {
-        !text.isEmpty
-            && text.utf8.allSatisfy { byte in
-                (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte) || (0x30...0x39).contains(byte) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
-            }
+    /// Dropping it in silence would leave a model to believe that it was heard: that the call is for somebody else's account, say.
+    private static func misplaced(_ name: String) -> String? {
+        if FieldName.normal(name).hasPrefix("grantee-") { return "is none for an API: whose account it is, is said by the argument subject" }
+        return ["authorization", "cookie"].contains(name) ? "must be left out: authentication is added for you" : nil
     }
 
     /// A text is sent as it is: models often write JSON as one.

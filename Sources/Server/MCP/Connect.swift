@@ -15,7 +15,8 @@ enum Connect {
         arguments: [
             "connection": Tool.text("An id from list_connections."),
             "subject": Tool.text("Whose account it is: the application's id of the person. Without one a builder has to connect the shared account."),
-            "return_url": Tool.text("A page of the application where the person is to end: required with a subject."),
+            "return_url": Tool.text(
+                "A page of the application where the person ends, in one of the return_origins of describe_connection: required with a subject."),
         ], required: ["connection"],
         output: Tool.object(
             [
@@ -30,7 +31,9 @@ enum Connect {
         let subject = reader.text("subject", longest: 255) ?? ""
         let returnURL = reader.text("return_url")
         reader.finish()
-        if !subject.isEmpty, returnURL == nil { errors.add("/return_url", "is required with a subject: a page of the application") }
+        if !subject.isEmpty, returnURL == nil {
+            errors.add("/return_url", "is required with a subject: a page of the application, in one of the connection's return_origins")
+        }
         try errors.check()
         let (session, url) = try await inbound.broker.agentConnect(
             connectionID: id, subject: subject, returnURL: returnURL, by: try inbound.caller)

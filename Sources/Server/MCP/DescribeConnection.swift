@@ -31,8 +31,11 @@ enum DescribeConnection {
                                 "state": Tool.text("connected, expired (a call may renew it), not_connected, reauthorization_required or revoked."),
                             ], required: ["subject", "state"])),
                 ],
+                "return_origins": Tool.texts("Where a return_url for connect may lie; none: connect cannot be used."),
                 "health": Tool.text("ok, misconfigured or provider_down."),
-            ], required: ["id", "name", "base_url", "methods", "paths", "headers", "guidance", "subjects", "accounts", "health"]), call: call)
+            ],
+            required: ["id", "name", "base_url", "methods", "paths", "headers", "guidance", "subjects", "accounts", "return_origins", "health"]),
+        call: call)
 
     @Sendable private static func call(_ arguments: JSONObject, _ inbound: Inbound) async throws(Problem) -> ToolResult {
         let errors = FieldErrors()
@@ -49,6 +52,7 @@ enum DescribeConnection {
         result["guidance"] = .string(guidance(connection))
         result["subjects"] = .string(subjects(connection, caller))
         result["accounts"] = .array(try await accounts(connection, caller, inbound.broker))
+        result["return_origins"] = .array(connection.settings.returnOrigins.map(JSONValue.string))
         result["health"] = .string(connection.health.state.rawValue)
         return ToolResult(result)
     }
@@ -60,7 +64,7 @@ enum DescribeConnection {
     }
 
     private static func subjects(_ connection: Connection, _ caller: Caller) -> String {
-        if connection.needsNoPerson { return "none" }
+        if connection.fetchesAlone { return "none" }
         return caller.covers(subject: "") ? "optional" : "required"
     }
 
@@ -68,7 +72,12 @@ enum DescribeConnection {
     private static let mostAccounts = 20
 
     private static func accounts(_ connection: Connection, _ caller: Caller, _ broker: Broker) async throws(Problem) -> [JSONValue] {
-        if connection.needsNoPerson { return [["subject": .null, "state": "connected"]] }
+        if connection.fetchesAlone {
+            let state = caller.covers(subject: "") ? try await broker.agentGrantState(of: connection, subject: "", for: caller) : nil
+            // What is missing, or spent, is fetched by the next call; what was taken back is not.
+            let isOpen = [nil, "active", "expired"].contains(state)
+            return [["subject": .null, "state": .string(isOpen ? "connected" : state ?? "")]]
+        }
         var accounts: [JSONValue] = []
         for subject in (caller.key.subjects.map { $0.sorted() } ?? [""]).prefix(mostAccounts) {
             let state = try await broker.agentGrantState(of: connection, subject: subject, for: caller) ?? "not_connected"

@@ -13,7 +13,7 @@ struct RPCMessage: Sendable {
         do {
             value = try JSONValue(parsing: bytes)
         } catch {
-            throw RPCError(.parseError, "the body is no JSON: \(error.description)")
+            throw RPCError(.parseError, "the body is \(error.description)")
         }
         guard let object = value.object else {
             throw RPCError(.invalidRequest, value.array == nil ? "the body must be a JSON object" : "the body must be one message: batches are not taken")

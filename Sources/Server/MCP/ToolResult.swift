@@ -34,7 +34,10 @@ extension ToolResult {
         if !problem.errors.isEmpty {
             let errors = problem.errors.map { (pointer: ModelText($0.pointer).text, detail: ModelText($0.detail).text) }
             members["errors"] = .array(errors.map { ["pointer": .string($0.pointer), "detail": .string($0.detail)] })
-            text += errors.map { "\n- \($0.pointer) \($0.detail)" }.joined()
+            // One fault alone is often all that the detail says.
+            if errors.count > 1 || !problem.detail.hasSuffix(problem.errors[0].pointer + " " + problem.errors[0].detail) {
+                text += errors.map { "\n- \($0.pointer) \($0.detail)" }.joined()
+            }
         }
         if let provider = problem.provider {
             let error = provider.error.flatMap(ProviderText.errorCode)
@@ -48,21 +51,28 @@ extension ToolResult {
 
     private static func advice(_ problem: Problem, _ connection: String?, _ subject: String) -> String {
         let wait = problem.retryAfter.map { "Wait \($0) seconds" } ?? "Wait a little"
-        let fix = problem.fix.map { ModelText($0).text }
+        let fix = problem.fix.map { sentence(ModelText($0).text) }
         switch problem.code {
         case .notConnected, .reauthorizationRequired:
             let id = connection ?? "the connection"
             if subject.isEmpty {
-                return "Tell the person that a builder, signed in, has to connect \(id) (`grantee connect \(id)`); or name the subject whose account it is."
+                return "Tell the person that a builder has to connect \(id) (`grantee connect \(id)`); or name the subject whose account it is."
             }
             return "Use the tool connect with connection \(id), subject \(subject) and a return_url, give the person the link, and call again afterwards."
         case .rateLimited, .unavailable: return "\(wait), then call again. Do not repeat in a loop."
         case .providerUnreachable, .providerError: return "Try once more in a while; if it stays so, tell the person that the provider has trouble."
         case .misconfigured, .egressBlocked: return "Do not try again: a builder has to change the connection. " + (fix.map { "For the builder: \($0)" } ?? "")
-        case .invalidRequest: return "Correct the arguments as it says, and call again." + (fix.map { " \($0)" } ?? "")
-        case .notFound: return fix ?? "Use list_connections to see what there is."
+        case .invalidRequest: return fix ?? "Correct the arguments as it says, and call again."
+        // The fix names a request of the REST API, which a model does not speak.
+        case .notFound: return "Use list_connections to see what there is. A builder opens a connection to agents by its agent_access."
         case .internal: return "Do not try again at once; tell the person the reference."
-        default: return fix.map { "For whoever may change it: \($0)" } ?? "Do not try the same again; tell the person."
+        case .forbidden: return (fix.map { $0 + " " } ?? "") + "Do not look for a way around it: tell the person what you wanted to do."
+        default: return fix ?? "Do not try the same again; tell the person."
         }
+    }
+
+    /// A fix stands behind a colon elsewhere, and by itself here.
+    private static func sentence(_ fix: String) -> String {
+        fix.prefix(1).uppercased() + fix.dropFirst() + (fix.hasSuffix(".") ? "" : ".")
     }
 }

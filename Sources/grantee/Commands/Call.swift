@@ -53,6 +53,11 @@ struct Call: AsyncParsableCommand {
             try await CallAnswer.copy(answer, to: CallDestination(output), withHead: include)
         }
         let status = answer.status
+        // Each answer of an API has it; without it, the server gave up on the request before it knew what it was.
+        guard answer.headers.contains(name: "Grantee-Request-Id") else {
+            throw Failure(
+                "Grantee could not read the request, and answered with status \(status.code)", hint: "-X takes a method such as GET, in upper case")
+        }
         guard status.code < 400 else {
             throw Failure(
                 "the API answered with status \(status.code)" + (status.reasonPhrase.isEmpty ? "" : " \(status.reasonPhrase)"),
@@ -70,7 +75,13 @@ struct CallRequest {
     private(set) var body: HTTPClientRequest.Body?
 
     /// What the command or the gateway says itself.
-    private static let reserved = ["authorization", "connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"]
+    private static let reserved = [
+        "authorization", "connection", "content-length", "cookie", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade",
+    ]
+
+    private static let reasons = [
+        "authorization": "the connection's instructions say how the token is sent", "cookie": "no caller's one reaches the API",
+    ]
 
     /// - Throws: ``Failure`` (usage), naming the argument.
     init(path: String, method: String?, fields: [String], data: String?, subject: String?) throws {
@@ -78,7 +89,13 @@ struct CallRequest {
         self.method = method ?? (data == nil ? "GET" : "POST")
         guard Self.isToken(self.method) else { throw Failure("-X must be a method such as GET or POST", exitCode: Failure.usage) }
         headers = try fields.map(Self.field)
-        if let subject { headers.append(("Grantee-Subject", subject)) }
+        if let subject {
+            // It goes into a header field, where blanks at its ends would be lost.
+            guard !subject.isEmpty, subject.utf8.allSatisfy({ 0x21...0x7E ~= $0 }) else {
+                throw Failure("--subject must be visible ASCII characters without spaces", exitCode: Failure.usage)
+            }
+            headers.append(("Grantee-Subject", subject))
+        }
         guard let data else { return }
         let content = try CallBody(data)
         body = content.body
@@ -115,7 +132,7 @@ struct CallRequest {
         guard !reserved.contains(name.lowercased()) else {
             throw Failure(
                 "-H cannot set \(name)",
-                hint: name.lowercased() == "authorization" ? "the connection's instructions say how the token is sent" : "it is made for each request",
+                hint: reasons[name.lowercased()] ?? "it is made for each request",
                 exitCode: Failure.usage)
         }
         return (name, value)

@@ -19,7 +19,11 @@ struct ConnectionFields: ParsableArguments {
     @Option(name: .customLong("scope"), help: ArgumentHelp("May be repeated.", valueName: "scope")) var scopes: [String] = []
     @Option(help: "For the password grant: a user name that is stored.") var username: String?
     @Option(help: ArgumentHelp("The file with the stored password, - for standard input.", valueName: "file"), completion: .file()) var passwordFile: String?
-    @Option(help: ArgumentHelp("Authentication Instructions, such as 'Authorization: Bearer <token>'.", valueName: "text")) var instructions: String?
+    @Option(
+        help: ArgumentHelp(
+            "Authentication Instructions, a rule on each line, such as the default 'Authorization: Bearer <token>', which '' brings back.",
+            valueName: "text"))
+    var instructions: String?
     @Flag(inversion: .prefixedNo, help: "Let instructions put the token into the query, where logs and histories may keep it.") var allowTokenInQuery: Bool?
     @Option(
         name: .customLong("header"), parsing: .unconditionalSingleValue,
@@ -65,7 +69,7 @@ struct ConnectionFields: ParsableArguments {
         var patch = JSONObject()
         if !oauth.members.isEmpty { patch["oauth"] = .object(oauth) }
         if let baseUrl { patch["base_url"] = .string(baseUrl) }
-        if let instructions { patch["authentication_instructions"] = .string(instructions) }
+        if let instructions { patch["authentication_instructions"] = instructions.isEmpty ? .null : .string(instructions) }
         if let allowTokenInQuery { patch["allow_token_in_query"] = .bool(allowTokenInQuery) }
         if let allowEncodedSlash { patch["allow_encoded_slash"] = .bool(allowEncodedSlash) }
         if !headers.isEmpty {

@@ -61,7 +61,7 @@ struct Connections: AsyncParsableCommand {
             }
             let connection = try await api.send(.get, APIClient.path("connections", id))
             if server.json { return Terminal.write(connection.pretty) }
-            let sheet = InstructionsSheet(try await api.send(.get, instructions))
+            let sheet = try await Connections.sheet(of: id, api)
             Connections.print(connection)
             sheet.print()
         }
@@ -109,9 +109,11 @@ struct Connections: AsyncParsableCommand {
             if oauth["username"] != nil, oauth["password"] == nil { oauth["password"] = .string(try SecretInput.password.required(file: fields.passwordFile)) }
             document["oauth"] = .object(oauth)
             let made = try await api.send(.post, "/v1/connections", body: .object(document))
+            let id = made["id"]?.string ?? ""
+            let sheet = document["authentication_instructions"] == nil ? nil : try await Connections.sheet(of: id, api)
             server.show(made) {
                 Connections.print(made)
-                let id = made["id"]?.string ?? ""
+                sheet?.print()
                 if oauth["grant_type"]?.string == "authorization_code" {
                     Terminal.say("\nRegister the callback URL at the provider, byte for byte. Then: grantee connect \(id)")
                 } else if oauth["grant_type"]?.string == "password", oauth["username"] == nil {
@@ -141,8 +143,7 @@ struct Connections: AsyncParsableCommand {
         }
 
         private static func read(_ path: String) throws -> JSONObject {
-            let data = path == "-" ? FileHandle.standardInput.readDataToEndOfFile() : FileManager.default.contents(atPath: path)
-            guard let data else { throw Failure("\(path) cannot be read") }
+            guard let data = InputFile.contents(of: path) else { throw Failure("\(path) cannot be read") }
             do {
                 guard let object = try JSONValue(parsing: data).object else { throw Failure("\(path) does not hold a JSON object") }
                 return object
@@ -182,7 +183,11 @@ struct Connections: AsyncParsableCommand {
             let path = APIClient.path("connections", id)
             let eTag = try await api.exchange(.get, path).eTag
             let changed = try await api.send(.patch, path, body: .object(patch), ifMatch: eTag)
-            server.show(changed) { Connections.print(changed) }
+            let sheet = patch["authentication_instructions"] == nil ? nil : try await Connections.sheet(of: id, api)
+            server.show(changed) {
+                Connections.print(changed)
+                sheet?.print()
+            }
         }
     }
 
@@ -201,6 +206,11 @@ struct Connections: AsyncParsableCommand {
             _ = try await api.send(.delete, APIClient.path("connections", id))
             server.show(["removed": .string(id)]) { Terminal.write("Removed \(id).") }
         }
+    }
+
+    /// What the instructions do, beside what they say.
+    static func sheet(of id: String, _ api: APIClient) async throws -> InstructionsSheet {
+        InstructionsSheet(try await api.send(.get, APIClient.path("connections", id, "instructions")))
     }
 
     static func print(_ connection: JSONValue) {
@@ -249,7 +259,7 @@ extension Connections {
         let isOn = access["enabled"]?.bool == true
         let paths = access["paths"]?.shown ?? ""
         guard isOn || !paths.isEmpty else { return nil }
-        let what = "\(access["methods"]?.shown ?? "") on \(paths.isEmpty ? "no path" : paths)"
+        let what = "\(access["methods"]?.shown ?? "") on \(paths.isEmpty ? "no path yet: name some with --agent-path" : paths)"
         return isOn ? what : "off (\(what))"
     }
 }

@@ -148,6 +148,7 @@ struct DemoConnection: Sendable {
         if let password { oauth["password"] = .string(password) }
         return [
             "id": .string(id), "name": .string(name), "base_url": .string(provider + "/api"), "oauth": .object(oauth),
+            "return_origins": ["http://localhost:3000"],
             "agent_access": ["enabled": .bool(!agentPaths.isEmpty), "methods": ["GET"], "paths": .array(agentPaths.map(JSONValue.string))],
         ]
     }

@@ -42,7 +42,7 @@ struct Provider: AsyncParsableCommand {
     }
 
     private static func read(_ path: String) throws -> [RehearsalClient] {
-        guard let data = FileManager.default.contents(atPath: path) else { throw Failure("\(path) cannot be read") }
+        guard let data = InputFile.contents(of: path) else { throw Failure("\(path) cannot be read") }
         guard let values = try? JSONValue(parsing: data).array else { throw Failure("\(path) must hold a JSON array of clients") }
         return try values.map { value in
             guard let object = value.object, let id = object["id"]?.string else { throw Failure("\(path): each client needs an id") }

@@ -25,9 +25,7 @@ struct APIClient {
     }
 
     /// A path below `/v1`, each part encoded as one segment.
-    static func path(_ parts: String...) -> String { "/v1/" + parts.map(segment).joined(separator: "/") }
-
-    private static func segment(_ text: String) -> String { Form.encode(text).replacing("+", with: "%20") }
+    static func path(_ parts: String...) -> String { "/v1/" + parts.map(Form.percentEncode).joined(separator: "/") }
 
     /// - Returns: the answer's JSON; null when there is none.
     /// - Throws: ``Failure``, from the problem that the server answered.
@@ -104,7 +102,7 @@ struct APIClient {
     /// - Returns: what the API answered, whatever its status.
     /// - Throws: ``Failure``, from a problem of Grantee itself.
     func call(_ connection: String, _ call: CallRequest) async throws -> HTTPClientResponse {
-        var request = HTTPClientRequest(url: base + "/gateway/" + Self.segment(connection) + call.target)
+        var request = HTTPClientRequest(url: base + "/gateway/" + Form.percentEncode(connection) + call.target)
         request.method = .init(rawValue: call.method)
         request.headers.add(name: "Authorization", value: "Bearer \(key)")
         if !call.headers.contains(where: { $0.name.lowercased() == "user-agent" }) { request.headers.add(name: "User-Agent", value: Self.userAgent) }
@@ -176,7 +174,8 @@ struct APIClient {
             error["pointer"]?.string.flatMap { pointer in error["detail"]?.string.map { "\(pointer.isEmpty ? "body" : pointer) \($0)" } }
         }
         if let provider = problem["provider"], let said = provider["error_description"]?.string { details.append("the provider says: \(said)") }
-        if details.count == 1, detail.contains(details[0]) { details = [] }
+        // One fault alone is often all that the detail says.
+        if details.count == 1, let only = problem["errors"]?.array?.first?["detail"]?.string ?? details.first, detail.contains(only) { details = [] }
         let exitCode: Int32
         switch code {
         case "not_found": exitCode = Failure.notFound
@@ -197,6 +196,10 @@ struct APIClient {
             }
             .replacing(/PATCH \/v1\/connections\/([a-z0-9-]+) \(\{"agent_access".*\}\)/) {
                 "`grantee connections edit \($0.output.1) --agents on --agent-method GET --agent-path /…`"
+            }
+            .replacing(/set base_url: PATCH \/v1\/connections\/([a-z0-9-]+)/) { "`grantee connections edit \($0.output.1) --base-url URL`" }
+            .replacing(/add one to authentication_instructions, such as (.+): PATCH \/v1\/connections\/([a-z0-9-]+)/) {
+                "add one: `grantee connections edit \($0.output.2) --instructions '\($0.output.1)'`"
             }
             .replacing(/PATCH \/v1\/connections\/([a-z0-9-]+)/) { "`grantee connections edit \($0.output.1)`" }
             .replacing("GET /v1/connections", with: "`grantee connections list`").replacing("GET /v1/presets", with: "`grantee presets`")

@@ -7,6 +7,7 @@ struct InstructionsSheet {
     private let guidance: [String]
     private let rules: [String]
     private let request: String?
+    private let hasRule: Bool
 
     /// - Parameter instructions: as `GET /v1/connections/{id}/instructions` answers.
     init(_ instructions: JSONValue) {
@@ -17,6 +18,7 @@ struct InstructionsSheet {
             let template = rule["template"]?.shown ?? ""
             return rule["in"]?.string == "query" ? "query   ?\(name)=\(template)" : "header  \(name): \(template)"
         }
+        hasRule = !rules.isEmpty
         request = instructions["request"]?.string
     }
 
@@ -25,6 +27,9 @@ struct InstructionsSheet {
         for row in rows { table.add(row.line, row.meaning) }
         Terminal.write("")
         table.print(nothing: "")
+        guard hasRule else {
+            return Terminal.write("\nNo line puts the token into a request, so calls are refused. Add one, such as: Authorization: Bearer <token>")
+        }
         if let request {
             let isTerminal = Terminal.output.isTerminal
             Terminal.write("\n" + Terminal.output.styled("THE REQUEST, TOKEN MASKED", .bold, when: isTerminal) + "\n" + Terminal.inert(request))
@@ -39,7 +44,9 @@ struct InstructionsSheet {
         for line in Self.lines(text) {
             if let next = guidance.first, sameText(next, line) {
                 guidance.removeFirst()
-                rows.append((line, "guidance for the reader"))
+                // Often one that was meant as a rule.
+                let remark = line.contains("<token") ? ": no rule, which is a line of nothing but Name: value or ?name=value" : ""
+                rows.append((line, "guidance for the reader" + remark))
             } else {
                 rows.append((line, rules.popFirst() ?? ""))
             }

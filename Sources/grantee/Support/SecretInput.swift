@@ -15,8 +15,9 @@ struct SecretInput {
     /// - Returns: `nil` when neither file nor environment has one.
     func given(file: String?) throws -> String? {
         if let file {
-            let data = file == "-" ? FileHandle.standardInput.readDataToEndOfFile() : FileManager.default.contents(atPath: file)
-            guard let data, var text = String(data: data, encoding: .utf8) else { throw Failure("\(file) cannot be read as text", hint: hint) }
+            guard let data = InputFile.contents(of: file), var text = String(data: data, encoding: .utf8) else {
+                throw Failure("\(file) cannot be read as text", hint: hint)
+            }
             if text.hasSuffix("\n") { text.removeLast() }
             guard !text.isEmpty else { throw Failure("\(file) is empty", hint: hint) }
             return text

@@ -49,14 +49,14 @@ struct Terminal {
         return true
     }
 
-    /// Without anything that could move the cursor or start an escape sequence: a provider's text may be in it.
+    /// Without anything that could move the cursor or start an escape sequence: a provider's text may be in it. A tab is a space.
     static func inert(_ text: String) -> String {
         String(
             String.UnicodeScalarView(
-                text.unicodeScalars.filter { scalar in
+                text.unicodeScalars.compactMap { scalar in
                     switch scalar.properties.generalCategory {
-                    case .control, .format, .lineSeparator, .paragraphSeparator: scalar == "\n"
-                    default: true
+                    case .control, .format, .lineSeparator, .paragraphSeparator: scalar == "\n" ? scalar : scalar == "\t" ? " " : nil
+                    default: scalar
                     }
                 }))
     }
