@@ -75,11 +75,15 @@ struct AdmittedRequest {
         }
     }
 
+    /// Where it goes at the API.
+    func path(_ credential: Credential) -> String { TargetPath.join(base: credential.base.path, path) }
+
     /// As it goes to the API.
-    func head(_ credential: Credential) -> HTTPRequestHead {
+    /// - Parameter path: ``path(_:)``.
+    func head(_ credential: Credential, path: String) -> HTTPRequestHead {
         var headers = HTTPHeaders()
         headers.reserveCapacity(fields.count + credential.fields.count + 3)
-        headers.add(name: "Host", value: credential.base.authority)
+        headers.add(name: "Host", value: credential.authority)
         for field in fields { headers.add(name: field.name, value: field.value) }
         switch framing {
         case .none: if method == .POST || method == .PUT || method == .PATCH { headers.add(name: "Content-Length", value: "0") }
@@ -89,11 +93,11 @@ struct AdmittedRequest {
         // What is scanned is read as it is.
         if isAgent { headers.add(name: "Accept-Encoding", value: "identity") }
         for field in credential.fields { headers.add(name: field.name, value: field.value) }
-        return HTTPRequestHead(version: .http1_1, method: method, uri: uri(credential), headers: headers)
+        return HTTPRequestHead(version: .http1_1, method: method, uri: uri(credential, path), headers: headers)
     }
 
-    private func uri(_ credential: Credential) -> String {
-        var uri = TargetPath.join(base: credential.base.path, path)
+    private func uri(_ credential: Credential, _ path: String) -> String {
+        var uri = path
         var separator = "?"
         func add(_ part: some StringProtocol) {
             uri += separator
@@ -107,13 +111,14 @@ struct AdmittedRequest {
     }
 
     /// As the activity log keeps it.
-    /// - Parameter isSent: whether the token went out.
-    func record(_ credential: Credential?, isSent: Bool, status: Int?, result: String) -> APICall {
-        let base = credential?.base
-        return APICall(
+    /// - Parameters:
+    ///   - path: ``path(_:)``, where there is a credential.
+    ///   - isSent: whether the token went out.
+    func record(_ credential: Credential?, path: String?, isSent: Bool, status: Int?, result: String) -> APICall {
+        APICall(
             key: caller.key.id, connectionUID: destination.connection.uid, connection: destination.connection.id, subject: subject,
-            grant: isSent ? credential?.grantUID : nil, method: method.rawValue, host: base?.authority ?? "",
-            path: base.map { TargetPath.join(base: $0.path, path) } ?? path.text, status: status, result: result, requestID: id,
+            grant: isSent ? credential?.grantUID : nil, method: method.rawValue, host: credential?.authority ?? "",
+            path: path ?? self.path.text, status: status, result: result, requestID: id,
             policyRevision: isAgent ? destination.connection.revision : nil, arguments: fingerprint)
     }
 }

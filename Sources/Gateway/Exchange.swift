@@ -24,7 +24,7 @@ protocol AnswerSink: AnyObject {
 
 /// One request to an API and its answer, on one event loop: token, connection, request, answer; another try where that
 /// harms nothing, and one with a new token after a 401.
-final class Exchange {
+final class Exchange: Placed {
     private enum Phase {
         case fetching
         case connecting
@@ -42,6 +42,8 @@ final class Exchange {
     private let sink: any AnswerSink
     private var phase = Phase.fetching
     private var credential: Credential?
+    /// At the API.
+    private var path: String?
     private var connection: UpstreamHandler?
 
     // The request's body: kept while it may have to be sent (again).
@@ -176,6 +178,7 @@ final class Exchange {
 
     private func connect(_ credential: Credential) {
         self.credential = credential
+        path = request.path(credential)
         phase = .connecting
         lastProgress = loop.now
         if tries > 0 || isRenewed {
@@ -193,13 +196,13 @@ final class Exchange {
 
     /// - Parameter wasReused: whether others have used the connection before, so that the API may be about to close it.
     func begin(on connection: UpstreamHandler, wasReused: Bool) {
-        guard let credential else { return }
+        guard let credential, let path else { return }
         self.connection = connection
         self.wasReused = wasReused
         phase = .asked
         lastProgress = loop.now
         isSent = true
-        connection.send(request.head(credential))
+        connection.send(request.head(credential, path: path))
         for chunk in kept { connection.send(chunk) }
         dropWhatIsTooMuch()
         if requestEnded { connection.sendEnd() }
@@ -269,7 +272,7 @@ final class Exchange {
     /// No connection came about.
     func noConnection(_ failure: APIFailure) {
         guard phase == .connecting else { return }
-        if case .blocked = failure { broker.noteBlocked(host: credential?.base.authority ?? "", of: request.destination, by: request.caller) }
+        if case .blocked = failure { broker.noteBlocked(host: credential?.authority ?? "", of: request.destination, by: request.caller) }
         fail(failure.problem(request.destination))
     }
 
@@ -397,6 +400,6 @@ final class Exchange {
     private func record(result: String) {
         guard !isRecorded else { return }
         isRecorded = true
-        broker.record(request.record(credential, isSent: isSent, status: status, result: result), at: broker.now)
+        broker.record(request.record(credential, path: path, isSent: isSent, status: status, result: result), at: broker.now)
     }
 }

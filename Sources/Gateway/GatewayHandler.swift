@@ -8,7 +8,7 @@ import Vault
 /// `/gateway/` and hands the others on, each in its turn.
 ///
 /// It also ends connections on which nothing comes, as only it sees all that does.
-package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandler {
+package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandler, Placed {
     package typealias InboundIn = HTTPServerRequestPart
     package typealias InboundOut = HTTPServerRequestPart
     package typealias OutboundIn = HTTPServerResponsePart
@@ -19,7 +19,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         /// The server's: until it has answered as often as it was asked.
         case elsewhere
         /// Its connection is being read from the store.
-        case finding(HTTPRequestHead, Caller)
+        case finding(HTTPRequestHead, SteeringFields, Caller)
         case calling(Exchange)
         /// Answered before its body had come: that is thrown away.
         case draining
@@ -177,19 +177,20 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         isHead = head.method == .HEAD
         hasBegunAnswer = false
         version = head.version
-        expectsContinue = !Self.isOld(head.version) && head.headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
+        let steering = SteeringFields(head.headers)
+        expectsContinue = !Self.isOld(head.version) && steering.expectsContinue
         closesAfterAnswer = !head.isKeepAlive
         let caller: Caller
         do throws(Problem) {
             // One of two would be believed by us, and perhaps the other by who reads our log.
-            guard head.headers[canonicalForm: "authorization"].count <= 1 else { throw Problem(.invalidRequest, "Authorization must be sent once") }
-            caller = try door.admit(authorization: head.headers.first(name: "authorization"), fetchSite: head.headers.first(name: "sec-fetch-site"))
+            guard steering.authorization.count <= 1 else { throw Problem(.invalidRequest, "Authorization must be sent once") }
+            caller = try door.admit(authorization: steering.authorization.value, fetchSite: steering.fetchSite.value)
         } catch {
             return refuse(error, caller: nil)
         }
         let id = Self.connectionID(of: head.uri)
-        if let destination = loop.gateway.broker.knownDestination(String(id)) { return call(head, destination, caller) }
-        state = .finding(head, caller)
+        if let destination = loop.gateway.broker.knownDestination(String(id)) { return call(head, steering, destination, caller) }
+        state = .finding(head, steering, caller)
         find(String(id))
     }
 
@@ -209,19 +210,19 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     }
 
     private func found(_ result: Result<Destination, Problem>) {
-        guard case .finding(let head, let caller) = state, !isClosed else { return }
+        guard case .finding(let head, let steering, let caller) = state, !isClosed else { return }
         switch result {
-        case .success(let destination): call(head, destination, caller)
+        case .success(let destination): call(head, steering, destination, caller)
         case .failure(let problem): refuse(problem, caller: caller)
         }
         takeQueue()
     }
 
-    private func call(_ head: HTTPRequestHead, _ destination: Destination, _ caller: Caller) {
+    private func call(_ head: HTTPRequestHead, _ steering: SteeringFields, _ destination: Destination, _ caller: Caller) {
         let id = loop.makeID()
         var subject = ""
         do {
-            let asked = try asked(head)
+            let asked = try asked(head, steering)
             subject = asked.subject
             let request = try AdmittedRequest(
                 asked, to: destination, for: caller, isAgent: caller.key.role == .agent, id: id, broker: loop.gateway.broker)
@@ -236,37 +237,24 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         }
     }
 
-    private func asked(_ head: HTTPRequestHead) throws(Problem) -> AskedRequest {
+    private func asked(_ head: HTTPRequestHead, _ steering: SteeringFields) throws(Problem) -> AskedRequest {
         // Who reads the same bytes in another way would see other requests behind it. SEC-85.
-        guard head.headers[canonicalForm: "host"].count == 1 else { throw ambiguous("the request needs one Host") }
-        let upgrades = head.headers[canonicalForm: "upgrade"]
-        if !upgrades.isEmpty {
-            // What curl asks for by itself; to go on in HTTP/1.1 is an answer to it. RFC 9110 §7.8.
-            guard upgrades.allSatisfy({ $0.lowercased() == "h2c" }) else {
+        guard steering.namesOneHost else { throw ambiguous("the request needs one Host") }
+        guard let framing = steering.framing else {
+            throw ambiguous("the body's length must be said in one way: one Content-Length, or Transfer-Encoding: chunked")
+        }
+        if steering.upgrade.count > 0 {
+            guard steering.upgradesToHTTP2Only else {
                 throw Problem(.invalidRequest, "the gateway speaks HTTP only: it does not upgrade a connection", fix: "leave Upgrade out")
             }
             closesAfterAnswer = true
         }
+        let subject = steering.subject.value ?? ""
+        guard steering.subject.count == 0 || (steering.subject.count == 1 && !subject.isEmpty) else {
+            throw Problem(.invalidRequest, "Grantee-Subject must name one subject")
+        }
         let target = Self.target(of: head.uri)
-        return AskedRequest(
-            method: head.method, path: target.path, query: target.query, fields: head.headers, framing: try framing(head.headers),
-            subject: try subject(head.headers))
-    }
-
-    private func framing(_ headers: HTTPHeaders) throws(Problem) -> AskedRequest.Framing {
-        let codings = headers[canonicalForm: "transfer-encoding"]
-        if !codings.isEmpty {
-            guard codings.count == 1, codings[0].lowercased() == "chunked", !headers.contains(name: "content-length") else {
-                throw ambiguous("the body's length must be said in one way: Content-Length, or Transfer-Encoding: chunked")
-            }
-            return .chunked
-        }
-        let lengths = headers["content-length"]
-        guard let length = lengths.first else { return .none }
-        guard lengths.count == 1, !length.isEmpty, length.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
-            throw ambiguous("Content-Length must be one number")
-        }
-        return .length(length)
+        return AskedRequest(method: head.method, path: target.path, query: target.query, fields: head.headers, framing: framing, subject: subject)
     }
 
     /// After it nothing on the connection is believed.
@@ -274,13 +262,6 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         closesAfterAnswer = true
         closesAtOnce = true
         return Problem(.invalidRequest, detail)
-    }
-
-    private func subject(_ headers: HTTPHeaders) throws(Problem) -> String {
-        let subjects = headers["grantee-subject"]
-        guard let subject = subjects.first else { return "" }
-        guard subjects.count == 1, !subject.isEmpty else { throw Problem(.invalidRequest, "Grantee-Subject must name one subject") }
-        return subject
     }
 
     /// Between `/gateway/` and what follows.

@@ -17,8 +17,8 @@ final class LoopGateway {
     private var upstreams: [Place: Upstream] = [:]
     private var last: (credential: Credential, upstream: Upstream)?
     private var lastScan: (credential: Credential, scan: TokenScan)?
-    private var exchanges: [Exchange] = []
-    private var callers: [GatewayHandler] = []
+    private var exchanges = Roster<Exchange>()
+    private var callers = Roster<GatewayHandler>()
     private var ids = RequestIDs()
     private var ticks: RepeatedTask?
 
@@ -40,8 +40,8 @@ final class LoopGateway {
     private func tick() {
         now = .now()
         // From the end: each may remove itself, and the last takes its place.
-        for exchange in exchanges.reversed() { exchange.checkDeadline() }
-        for caller in callers.reversed() { caller.checkIdle() }
+        for exchange in exchanges.members.reversed() { exchange.checkDeadline() }
+        for caller in callers.members.reversed() { caller.checkIdle() }
         for upstream in upstreams.values { upstream.dropIdle() }
         let unused = upstreams.filter { $0.value.isUnused }
         for place in unused.keys { upstreams[place] = nil }
@@ -68,34 +68,34 @@ final class LoopGateway {
         return scan
     }
 
-    func add(_ exchange: Exchange) {
-        exchange.place = exchanges.count
-        exchanges.append(exchange)
+    func add(_ exchange: Exchange) { exchanges.add(exchange) }
+    func remove(_ exchange: Exchange) { exchanges.remove(exchange) }
+    func add(_ caller: GatewayHandler) { callers.add(caller) }
+    func remove(_ caller: GatewayHandler) { callers.remove(caller) }
+}
+
+/// Knows its place in a ``Roster``; -1 = it is in none.
+protocol Placed: AnyObject {
+    var place: Int { get set }
+}
+
+/// Who is there now: taken out without a search.
+struct Roster<Member: Placed> {
+    private(set) var members: [Member] = []
+
+    mutating func add(_ member: Member) {
+        member.place = members.count
+        members.append(member)
     }
 
-    func remove(_ exchange: Exchange) {
-        guard exchange.place >= 0 else { return }
-        let last = exchanges.removeLast()
-        if last !== exchange {
-            exchanges[exchange.place] = last
-            last.place = exchange.place
+    mutating func remove(_ member: Member) {
+        guard member.place >= 0 else { return }
+        let last = members.removeLast()
+        if last !== member {
+            members[member.place] = last
+            last.place = member.place
         }
-        exchange.place = -1
-    }
-
-    func add(_ caller: GatewayHandler) {
-        caller.place = callers.count
-        callers.append(caller)
-    }
-
-    func remove(_ caller: GatewayHandler) {
-        guard caller.place >= 0 else { return }
-        let last = callers.removeLast()
-        if last !== caller {
-            callers[caller.place] = last
-            last.place = caller.place
-        }
-        caller.place = -1
+        member.place = -1
     }
 }
 

@@ -607,7 +607,8 @@ extension Seeded {
             #expect(try await stage.ask("GET", "counted/x", key: try await stage.key("use")).status == 200)
             let metrics = try await stage.server.send(.get, "/metrics").text
             #expect(
-                metrics.contains("grantee_gateway_masked_total{connection=\"counted\"} 4\n"), "\(metrics.split(separator: "\n").filter { $0.contains("masked") })")
+                metrics.contains("grantee_gateway_masked_total{connection=\"counted\"} 4\n"),
+                "\(metrics.split(separator: "\n").filter { $0.contains("masked") })")
         }
     }
 

@@ -9,6 +9,8 @@ package final class Credential: Sendable {
     package let generation: Int
     /// The connection's base URL with this grant's values.
     package let base: EndpointURL
+    /// Its `Host`: made once, as each request bears it.
+    package let authority: String
     /// The rules' header fields with the token in place, and the connection's own.
     package let fields: [(name: String, value: String)]
     /// The rules' query parameters, encoded: `access_token=…`; `nil` = there is none.
@@ -24,6 +26,7 @@ package final class Credential: Sendable {
         grantUID = token.grantUID
         generation = token.generation
         base = try destination.base(captured: token.captured)
+        authority = base.authority
         self.token = token.accessToken
         let filled: [Instructions.Filled]
         do {
