@@ -260,7 +260,7 @@ final class Exchange: Placed {
         case .refused: break
         // All of the answer is here, if not yet with the caller.
         case .answering where pendingEnd.isSet: break
-        default: fail(failure.problem(request.destination), failure: failure)
+        default: fail(failure.problem(request.destination))
         }
     }
 
@@ -373,7 +373,7 @@ final class Exchange: Placed {
 
     // MARK: End
 
-    private func fail(_ problem: Problem, failure: APIFailure? = nil) {
+    private func fail(_ problem: Problem) {
         guard phase != .done else { return }
         let wasAnswering = phase == .answering
         end(result: problem.code.rawValue, keepsConnection: false, status: wasAnswering ? nil : problem.code.status)
