@@ -72,8 +72,9 @@ let package = Package(
                 product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"), product("Metrics", "swift-metrics"),
                 product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
-            resources: [.embedInCode("Resources/presets.json")],
-            swiftSettings: settings),
+            exclude: ["Resources"],
+            swiftSettings: settings,
+            plugins: ["EmbedText"]),
         .systemLibrary(name: "CZlib"),
         .target(
             name: "Gateway",
@@ -92,10 +93,9 @@ let package = Package(
                 product("CoreMetrics", "swift-metrics"), product("Mustache", "swift-mustache"),
                 product("NIOCore", "swift-nio"), product("NIOHTTP1", "swift-nio"), product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
-            resources: [
-                .embedInCode("Resources/openapi.json"), .embedInCode("Resources/page.mustache"), .embedInCode("Resources/grantee.css"),
-            ],
-            swiftSettings: settings),
+            exclude: ["Resources"],
+            swiftSettings: settings,
+            plugins: ["EmbedText"]),
         .target(
             name: "RehearsalProvider",
             dependencies: [
@@ -104,8 +104,9 @@ let package = Package(
                 product("Mustache", "swift-mustache"), product("NIOCore", "swift-nio"), product("NIOHTTP1", "swift-nio"),
                 product("ServiceLifecycle", "swift-service-lifecycle"),
             ],
-            resources: [.embedInCode("Resources/provider.mustache"), .embedInCode("Resources/provider.css")],
-            swiftSettings: settings),
+            exclude: ["Resources"],
+            swiftSettings: settings,
+            plugins: ["EmbedText"]),
         .executableTarget(
             name: "grantee",
             dependencies: [
@@ -122,6 +123,14 @@ let package = Package(
             dependencies: [product("Hummingbird", "hummingbird"), product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio")],
             path: "Benchmarks/BareRoute",
             swiftSettings: settings),
+        // What the gateway is measured against; in no product.
+        .executableTarget(
+            name: "BareProxy",
+            dependencies: [product("NIOCore", "swift-nio"), product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio")],
+            path: "Benchmarks/BareProxy",
+            swiftSettings: settings),
+        .plugin(name: "EmbedText", capability: .buildTool(), dependencies: ["embed-text"]),
+        .executableTarget(name: "embed-text", path: "Plugins/embed-text", swiftSettings: settings),
         // What tests share; in no product.
         .target(
             name: "TestSupport",

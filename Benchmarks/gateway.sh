@@ -25,7 +25,7 @@ oauth2=/usr/share/gocode/src/golang.org/x/oauth2
 need wrk wrk; need nginx nginx; need go golang-go; need gcc gcc libc6-dev; need curl curl; need python3 python3; need taskset util-linux
 [[ -d $oauth2 ]] || missing+=(golang-golang-x-oauth2-dev)
 install_missing
-build grantee
+build grantee BareProxy
 pin
 
 go build -o "$work/goprovider" Benchmarks/goprovider/main.go
@@ -183,13 +183,17 @@ JSON
 
 # begin_all WORKERS [WRAPPER…]: every proxy; sets `names`.
 begin_all() {
-    local workers=$1
+    local workers=$1 upstream_address=${url[upstream]#http://}
     shift
     begin_nginx "$workers" "$@"
     names=(upstream nginx)
     if [[ $envoy ]]; then
         begin_envoy "$workers" "$@"
         names+=(envoy)
+    fi
+    if ((workers == 1)); then
+        launch bare "$@" "$bin/BareProxy" 0 "${upstream_address%:*}" "${upstream_address#*:}"
+        names+=(bare)
     fi
     GOMAXPROCS=$workers launch go "$@" "$work/goproxy" 0 "${url[upstream]}" "${url[provider]}/token"
     begin_grantee "$@"
@@ -199,7 +203,7 @@ begin_all() {
     done
 }
 
-halt_all() { for name in nginx envoy go grantee; do halt "$name"; done; }
+halt_all() { for name in nginx envoy bare go grantee; do halt "$name"; done; }
 
 # --- Measuring ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +240,7 @@ compare() {
 
 declare -A mid=() middle=() high=() titles=(
     [upstream]="the upstream itself" [nginx]="nginx, a header that stays the same" [envoy]="Envoy, credential injector"
-    [go]="Go, ReverseProxy and x/oauth2" [gateway]="Grantee"
+    [bare]="plain NIO, a header that stays the same" [go]="Go, ReverseProxy and x/oauth2" [gateway]="Grantee"
 )
 find_envoy
 launch provider "${on_load[@]}" "$work/goprovider" 0 200
