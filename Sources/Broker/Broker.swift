@@ -26,6 +26,9 @@ package final class Broker: Sendable {
         package var activityDays = 400
         /// Where the master keys are kept, if the server itself keeps them.
         package var masterKeyFile: MasterKeyFile?
+        /// How long a console session lasts in which nothing is done, and any. SEC-96.
+        package var consoleIdle: Duration = .seconds(1800)
+        package var consoleLife: Duration = .seconds(43_200)
 
         package init(publicURL: String, forbidPasswordGrant: Bool = false, cacheBytes: Int = 32 << 20) {
             self.publicURL = publicURL
@@ -53,6 +56,7 @@ package final class Broker: Sendable {
     let activityLog = ActivityLog()
     let activityWriter: ActivityWriter
     let activityWrites = Turns()
+    let keyUses = Mutex(LastUses<String>())
     /// Since the start.
     let activityChain = Mutex<ActivityChain?>(nil)
     let renewals = Renewals()
@@ -70,7 +74,10 @@ package final class Broker: Sendable {
     let mendLinks = MendLinks()
     let vaultWork = VaultWork()
     let metadataCache = MetadataCache()
+    let consoleSightings = ConsoleSightings()
     let meters = Meters()
+    let troubleBook = TroubleBook()
+    let diagnoses = Diagnoses()
     package let agentBudget = AgentBudget()
 
     package init(
@@ -173,6 +180,7 @@ package final class Broker: Sendable {
     private func sweep() async {
         keyring.forgetSpent()
         backOff.forgetOld(now: clock.now())
+        consoleSightings.forget(before: clock.now() + (.zero - configuration.consoleLife))
         do {
             try await store.sweep(now: clock.now())
             try await trimDeliveries()

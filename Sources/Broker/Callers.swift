@@ -81,4 +81,6 @@ final class CallerRegistry: Sendable {
         byHash.withLock { map in map = map.filter { $0.value.key.id != id } }
     }
     func find(_ hash: KeyHash) -> Caller? { byHash.withLock { $0[hash] } }
+    /// For what is rare: looks at each.
+    func find(id: String) -> Caller? { byHash.withLock { $0.values.first { $0.key.id == id } } }
 }

@@ -6,7 +6,7 @@ package import Vault
 /// API keys: made, listed, removed; looked up in memory.
 extension Broker {
     /// The id of the key that `GRANTEE_ADMIN_KEY` or the data directory holds.
-    static let adminKeyID = "key_admin"
+    package static let adminKeyID = "key_admin"
 
     /// Reads keys into memory and makes, or replaces, the admin key; opens the chain of activity; stops what a
     /// revocation had not stopped yet. Call once, before the first request.
@@ -113,7 +113,7 @@ extension Broker {
         note("key.removed", caller: caller, detail: id)
     }
 
-    func requireRemovable(key id: String) throws(Problem) {
+    package func requireRemovable(key id: String) throws(Problem) {
         guard id != Self.adminKeyID else {
             throw Problem(
                 .conflict, "the admin key is set where the server starts", fix: "start the server with another GRANTEE_ADMIN_KEY to replace it")

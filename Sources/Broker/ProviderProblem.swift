@@ -94,7 +94,7 @@ enum ProviderProblem {
             return
                 "the provider does not offer \(step == .refresh ? "refresh_token" : grantType) at this token_url: choose another grant type, or correct token_url"
         case "invalid_scope", "scope_invalid":
-            let scopes = settings.oauth.scopes.joined(separator: " ")
+            let scopes = settings.requestedScopes.joined(separator: " ")
             return "drop a scope that the provider does not know, or enable it there; asked for: \(scopes.isEmpty ? "none" : scopes)"
         case "invalid_target":
             return "correct resource or audience in the connection's parameters"

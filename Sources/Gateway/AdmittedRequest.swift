@@ -31,8 +31,10 @@ struct AdmittedRequest {
     let caller: Caller
     let destination: Destination
     let subject: String
-    /// Under `agent_access`, the answer scanned.
+    /// Under `agent_access`.
     let isAgent: Bool
+    /// Whether the answer is searched for the token: each agent's is, and what people are shown.
+    let isScanned: Bool
     let method: HTTPMethod
     let path: TargetPath
     let query: Substring?
@@ -42,10 +44,13 @@ struct AdmittedRequest {
     let id: String
 
     /// - Throws: `forbidden`, `invalid_request`, `rate_limited` or `method_not_allowed`, saying what denies it and how to change that.
-    init(_ asked: AskedRequest, to destination: Destination, for caller: Caller, isAgent: Bool, id: String, broker: Broker) throws(Problem) {
+    init(
+        _ asked: AskedRequest, to destination: Destination, for caller: Caller, isAgent: Bool, isScanned: Bool = false, id: String, broker: Broker
+    ) throws(Problem) {
         self.caller = caller
         self.destination = destination
         self.isAgent = isAgent
+        self.isScanned = isAgent || isScanned
         self.id = id
         subject = asked.subject
         method = asked.method
@@ -62,7 +67,8 @@ struct AdmittedRequest {
             fingerprint = broker.fingerprint(asked.method.rawValue, asked.path, query: asked.query, body: asked.arguments)
             try broker.admit(agentCall: path.text, subject: subject, for: caller)
         } else {
-            fields = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: nil)
+            let forwarded = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: nil)
+            fields = isScanned ? RequestFields.whole(forwarded) : forwarded
             fingerprint = nil
         }
     }
@@ -91,12 +97,23 @@ struct AdmittedRequest {
         case .chunked: headers.add(name: "Transfer-Encoding", value: "chunked")
         }
         // What is scanned is read as it is.
-        if isAgent { headers.add(name: "Accept-Encoding", value: "identity") }
+        if isScanned { headers.add(name: "Accept-Encoding", value: "identity") }
         for field in credential.fields { headers.add(name: field.name, value: field.value) }
-        return HTTPRequestHead(version: .http1_1, method: method, uri: uri(credential, path), headers: headers)
+        return HTTPRequestHead(version: .http1_1, method: method, uri: uri(credential, path, rules: credential.query), headers: headers)
     }
 
-    private func uri(_ credential: Credential, _ path: String) -> String {
+    /// As a person may see it: a mask in the place of the token.
+    func shown(_ credential: Credential, path: String) -> String {
+        let (own, rules) = credential.shown
+        var lines = ["\(method.rawValue) \(uri(credential, path, rules: rules)) HTTP/1.1", "Host: \(credential.authority)"]
+        lines += fields.map { "\($0.name): \($0.value)" }
+        if case .length(let length) = framing { lines.append("Content-Length: \(length)") }
+        if isScanned { lines.append("Accept-Encoding: identity") }
+        lines += own.map { "\($0.name): \($0.value)" }
+        return lines.joined(separator: "\n")
+    }
+
+    private func uri(_ credential: Credential, _ path: String, rules: String?) -> String {
         var uri = path
         var separator = "?"
         func add(_ part: some StringProtocol) {
@@ -106,7 +123,7 @@ struct AdmittedRequest {
         }
         if let own = credential.base.query { add(own) }
         if let query { add(query) }
-        if let rules = credential.query { add(rules) }
+        if let rules { add(rules) }
         return uri
     }
 

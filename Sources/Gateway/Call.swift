@@ -1,4 +1,4 @@
-/// One request to a connection's API, whole: what MCP asks.
+/// One request to a connection's API, whole: what MCP asks, and the console.
 package struct Call: Sendable {
     package var connection: String
     /// `""` = the shared grant.
@@ -31,5 +31,7 @@ package struct Call: Sendable {
         package var body: [UInt8]
         /// Whether the body went on beyond the limit.
         package var isCut: Bool
+        /// What the API was asked, in the form of HTTP/1.1 and with a mask in the place of the token; the body is left out.
+        package var request: String
     }
 }

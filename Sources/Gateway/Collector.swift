@@ -6,14 +6,16 @@ import NIOHTTP1
 final class Collector: AnswerSink {
     private let loop: LoopGateway
     private let limit: Int
+    private let isAgent: Bool
     private let tell: (Result<Call.Answer, Problem>) -> Void
     private var exchange: Exchange?
-    private var answer = Call.Answer(status: 0, headers: [], body: [], isCut: false)
+    private var answer = Call.Answer(status: 0, headers: [], body: [], isCut: false, request: "")
     private var isOver = false
 
-    init(_ loop: LoopGateway, limit: Int, _ tell: @escaping (Result<Call.Answer, Problem>) -> Void) {
+    init(_ loop: LoopGateway, limit: Int, isAgent: Bool, _ tell: @escaping (Result<Call.Answer, Problem>) -> Void) {
         self.loop = loop
         self.limit = limit
+        self.isAgent = isAgent
         self.tell = tell
     }
 
@@ -27,17 +29,18 @@ final class Collector: AnswerSink {
             let asked = AskedRequest(
                 method: method, path: call.path[...], query: call.query.map { $0[...] }, fields: HTTPHeaders(call.headers.map { ($0.name, $0.value) }),
                 framing: length, subject: call.subject, arguments: call.body)
-            let request = try AdmittedRequest(asked, to: destination, for: caller, isAgent: true, id: id, broker: loop.gateway.broker)
+            let request = try AdmittedRequest(
+                asked, to: destination, for: caller, isAgent: isAgent, isScanned: true, id: id, broker: loop.gateway.broker)
             let exchange = Exchange(request, on: loop, for: self)
             self.exchange = exchange
             exchange.start()
             if let body = call.body { exchange.send(ByteBuffer(bytes: body)) }
             exchange.sendEnd()
         } catch {
-            loop.gateway.broker.record(
-                refused: error, call.method, path: call.path[...],
-                arguments: loop.gateway.broker.fingerprint(call.method, call.path[...], query: call.query.map { $0[...] }, body: call.body), of: destination,
-                subject: call.subject, by: caller, id: id)
+            let broker = loop.gateway.broker
+            let arguments = isAgent ? broker.fingerprint(call.method, call.path[...], query: call.query.map { $0[...] }, body: call.body) : nil
+            broker.record(
+                refused: error, call.method, path: call.path[...], arguments: arguments, of: destination, subject: call.subject, by: caller, id: id)
             finish(.failure(error))
         }
     }
@@ -71,6 +74,7 @@ final class Collector: AnswerSink {
     func answer(_ head: HTTPResponseHead) {
         answer.status = Int(head.status.code)
         answer.headers = head.headers.map { ($0.name, $0.value) }
+        answer.request = exchange?.shownRequest ?? ""
     }
 
     func answer(_ body: ByteBuffer) {

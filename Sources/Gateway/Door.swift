@@ -13,6 +13,8 @@ package protocol Door: Sendable {
     func render(_ problem: Problem, id: String) -> (status: Int, fields: [(name: String, value: String)], body: ByteBuffer)
 
     /// Told of each request that is turned away before its connection is known.
-    /// - Parameter client: the address that asks.
+    /// - Parameters:
+    ///   - client: the address that asks.
+    ///   - forwarded: `X-Forwarded-For`, where there is one.
     func refused(_ problem: Problem, caller: Caller?, client: String, forwarded: String?, id: String)
 }

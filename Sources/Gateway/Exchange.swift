@@ -194,6 +194,12 @@ final class Exchange: Placed {
 
     var isWaiting: Bool { phase == .connecting }
 
+    /// What was sent, for people; `nil` before there is a token.
+    var shownRequest: String? {
+        guard let credential, let path else { return nil }
+        return request.shown(credential, path: path)
+    }
+
     /// - Parameter wasReused: whether others have used the connection before, so that the API may be about to close it.
     func begin(on connection: UpstreamHandler, wasReused: Bool) {
         guard let credential, let path else { return }
@@ -316,7 +322,7 @@ final class Exchange: Placed {
         if head.status == .unauthorized, isRenewed, let credential { loop.gateway.renewals.note(refusedAnew: credential, at: loop.now) }
         do {
             var fields = AnswerFields.returned(head.headers)
-            if request.isAgent, let credential {
+            if request.isScanned, let credential {
                 let filter = try AnswerFilter(loop.scan(for: credential), fields: &fields, hasBody: request.method != .HEAD && head.status.mayHaveResponseBody)
                 self.filter = filter
             }
@@ -359,7 +365,7 @@ final class Exchange: Placed {
             return fail(error.problem(request.destination))
         }
         guard pendingEnd.isSet, phase == .answering else { return }
-        let trailers = request.isAgent ? nil : pendingEnd.trailers.map(AnswerFields.returnedTrailers)
+        let trailers = request.isScanned ? nil : pendingEnd.trailers.map(AnswerFields.returnedTrailers)
         end(result: "ok", keepsConnection: true)
         sink.endAnswer(trailers)
     }

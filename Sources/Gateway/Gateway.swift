@@ -6,6 +6,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import Synchronization
+import Vault
 
 /// Sends requests to connections' APIs with the grant's token put in. SEC-80 … SEC-94.
 ///
@@ -56,17 +57,21 @@ package final class Gateway: Sendable {
         for loop in loops { loop.eventLoop.execute { loop.value.close() } }
     }
 
-    /// One call under the connection's `agent_access`, whatever the caller's role, with the answer scanned for the token.
-    /// - Parameter limit: bytes of the answer's body that are kept.
+    /// One call with the answer scanned for the token.
+    /// - Parameters:
+    ///   - limit: bytes of the answer's body that are kept.
+    ///   - isAgent: under the connection's `agent_access`, whatever the caller's role; else by the caller's own rights.
     /// - Throws: what kept the request from the API: `forbidden` naming the rule, `not_connected`, `misconfigured`, …
-    package func call(_ call: Call, for caller: Caller, limit: Int) async throws(Problem) -> Call.Answer {
+    package func call(_ call: Call, for caller: Caller, limit: Int, isAgent: Bool = true) async throws(Problem) -> Call.Answer {
+        // An agent's key is an agent, whoever asks in its name.
+        let isAgent = isAgent || caller.key.role == .agent
         let destination = try await broker.destination(call.connection)
         let eventLoop = group.next()
         let promise = eventLoop.makePromise(of: Result<Call.Answer, Problem>.self)
         let cancelling = Mutex<(isCancelled: Bool, body: (@Sendable () -> Void)?)>((false, nil))
         eventLoop.execute { [self] in
             let loop = loop(on: eventLoop)
-            let collector = Collector(loop, limit: limit) { promise.succeed($0) }
+            let collector = Collector(loop, limit: limit, isAgent: isAgent) { promise.succeed($0) }
             let box = NIOLoopBound(collector, eventLoop: eventLoop)
             let isCancelled = cancelling.withLock { state in
                 state.body = { eventLoop.execute { box.value.cancel() } }

@@ -186,7 +186,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
             guard steering.authorization.count <= 1 else { throw Problem(.invalidRequest, "Authorization must be sent once") }
             caller = try door.admit(authorization: steering.authorization.value, fetchSite: steering.fetchSite.value)
         } catch {
-            return refuse(error, caller: nil)
+            return refuse(error, caller: nil, steering)
         }
         let id = Self.connectionID(of: head.uri)
         if let destination = loop.gateway.broker.knownDestination(String(id)) { return call(head, steering, destination, caller) }
@@ -213,7 +213,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         guard case .finding(let head, let steering, let caller) = state, !isClosed else { return }
         switch result {
         case .success(let destination): call(head, steering, destination, caller)
-        case .failure(let problem): refuse(problem, caller: caller)
+        case .failure(let problem): refuse(problem, caller: caller, steering)
         }
         takeQueue()
     }
@@ -233,7 +233,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
             let (broker, method, target) = (loop.gateway.broker, head.method.rawValue, Self.target(of: head.uri))
             let arguments = caller.key.role == .agent ? broker.fingerprint(method, target.path, query: target.query, body: nil) : nil
             broker.record(refused: error, method, path: target.path, arguments: arguments, of: destination, subject: subject, by: caller, id: id)
-            refuse(error, caller: caller, id: id, isRecorded: true)
+            say(error, id: id)
         }
     }
 
@@ -277,9 +277,10 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         return (Substring(path), path.endIndex < rest.endIndex ? Substring(rest[path.endIndex...].dropFirst()) : nil)
     }
 
-    private func refuse(_ problem: Problem, caller: Caller?, id: String? = nil, isRecorded: Bool = false) {
-        let id = id ?? loop.makeID()
-        if !isRecorded { door.refused(problem, caller: caller, client: context?.remoteAddress?.ipAddress ?? "unknown", forwarded: nil, id: id) }
+    /// Before the connection is known: no entry of a call tells of it.
+    private func refuse(_ problem: Problem, caller: Caller?, _ steering: SteeringFields) {
+        let id = loop.makeID()
+        door.refused(problem, caller: caller, client: context?.remoteAddress?.ipAddress ?? "unknown", forwarded: steering.forwarded, id: id)
         say(problem, id: id)
     }
 

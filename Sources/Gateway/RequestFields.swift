@@ -38,6 +38,11 @@ package struct RequestFields: Sendable {
         return HTTPHeaders(result)
     }
 
+    /// Without what asks for an answer in part or compressed: what is searched is read whole.
+    static func whole(_ fields: HTTPHeaders) -> HTTPHeaders {
+        HTTPHeaders(fields.filter { FieldRules.request(FieldName($0.name)) != .partial }.map { ($0.name, $0.value) })
+    }
+
     private enum Verdict { case passes, dropped, refused }
 
     private static func judged(_ text: String, _ name: FieldName, _ rule: FieldRules.Request, _ policy: AgentPolicy) -> Verdict {

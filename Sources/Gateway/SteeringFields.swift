@@ -22,6 +22,8 @@ struct SteeringFields {
     private(set) var transferEncoding = Field()
     private(set) var contentLength = Field()
     private(set) var subject = Field()
+    /// `X-Forwarded-For`, as one list. Whether it counts is the door's to say.
+    private(set) var forwarded: String?
 
     init(_ headers: HTTPHeaders) {
         for (name, value) in headers {
@@ -34,7 +36,9 @@ struct SteeringFields {
             case 14:
                 if FieldName.isSame(name, lowerCase: "content-length") { contentLength.add(value) }
                 if FieldName.isSame(name, lowerCase: "sec-fetch-site") { fetchSite.add(value) }
-            case 15: if FieldName.isSame(name, lowerCase: "grantee-subject") { subject.add(value) }
+            case 15:
+                if FieldName.isSame(name, lowerCase: "grantee-subject") { subject.add(value) }
+                if FieldName.isSame(name, lowerCase: "x-forwarded-for") { forwarded = forwarded.map { $0 + "," + value } ?? value }
             case 17: if FieldName.isSame(name, lowerCase: "transfer-encoding") { transferEncoding.add(value) }
             default: break
             }

@@ -65,6 +65,8 @@ public struct ProviderProfile: Sendable, Hashable {
     // Lifetime
     /// The provider accepts the same rotated refresh token again for some seconds.
     public var rotationGrace: Int? = nil
+    /// Renew no earlier than this many seconds before the end: the provider refuses to be asked sooner.
+    public var refreshMargin: Int? = nil
     public var refreshTokenIdleDays: Int? = nil
 
     public init() {}

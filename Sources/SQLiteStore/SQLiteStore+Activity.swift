@@ -36,10 +36,19 @@ extension SQLiteStore {
             require("connection = ?", filter.connection)
             require("connection_uid = ?", filter.connectionUID?.text)
             require("subject = ?", filter.subject)
+            if filter.isShared { conditions.append("subject IS NULL") }
             require("action = ?", filter.action)
-            if let action = filter.action, ![Activity.tokenRead, Activity.apiCalled, Activity.apiRefused].contains(action) {
+            if let actions = filter.actions {
+                conditions.append("action IN (\(actions.map { _ in "?" }.joined(separator: ", ")))")
+                arguments += StatementArguments(actions)
+            }
+            let named = filter.action.map { [$0] } ?? filter.actions ?? []
+            if !named.isEmpty, !named.contains(where: { [Activity.tokenRead, Activity.apiCalled, Activity.apiRefused].contains($0) }) {
                 conditions.append(Schema.isRareAction)
             }
+            require("key = ?", filter.key)
+            require("result = ?", filter.result)
+            if let result = filter.result, result != "ok" { conditions.append(Schema.isFailure) }
             require("uid < ?", before?.text)
             let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
             arguments += [limit]

@@ -39,6 +39,14 @@ extension SQLiteStore {
         }
     }
 
+    package func setOptions(_ options: ConnectSession.Options, session: String) async throws -> Bool {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE connect_session SET options = ? WHERE id = ? AND state IN ('open', 'failed')", arguments: [try encode(options), session])
+            return database.changesCount == 1
+        }
+    }
+
     package func insert(_ attempt: AuthorizationAttempt) async throws {
         try await write { database in
             try database.execute(
@@ -91,6 +99,8 @@ extension SQLiteStore {
         let yesterday = now.milliseconds - 86_400_000
         try await write { database in
             try database.execute(sql: "DELETE FROM completion WHERE expires_at <= ?", arguments: [now.milliseconds])
+            try database.execute(sql: "DELETE FROM console_session WHERE expires_at <= ?", arguments: [now.milliseconds])
+            try database.execute(sql: "DELETE FROM sign_in_link WHERE expires_at <= ?", arguments: [now.milliseconds])
             // Spent attempts stay for a day, so that a late reload is told what became of it.
             try database.execute(sql: "DELETE FROM authorization_attempt WHERE expires_at <= ?", arguments: [yesterday])
             try database.execute(sql: "DELETE FROM connect_session WHERE expires_at <= ?", arguments: [yesterday])

@@ -110,6 +110,13 @@ extension SQLiteStore: Store {
         try await read { try Row.fetchAll($0, sql: "SELECT * FROM api_key ORDER BY created_at, id").map(APIKey.init) }
     }
 
+    package func touchKeys(_ lastUsed: [String: Timestamp]) async throws {
+        try await write { database in
+            let statement = try database.cachedStatement(sql: "UPDATE api_key SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?")
+            for (id, time) in lastUsed { try statement.execute(arguments: [time.milliseconds, id]) }
+        }
+    }
+
     package func deleteKey(id: String) async throws -> Bool {
         try await write { database in
             try database.execute(sql: "DELETE FROM api_key WHERE id = ?", arguments: [id])

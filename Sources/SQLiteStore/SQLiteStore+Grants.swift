@@ -168,11 +168,26 @@ extension SQLiteStore {
             case nil: break
             }
             require("dies_at < ?", filter.diesBefore?.milliseconds)
-            require("uid > ?", after?.text)
+            let order = filter.worstFirst ? Self.worstFirst(now: filter.now) : "uid"
+            if filter.worstFirst {
+                require(#"(\#(order)) > (SELECT \#(order) FROM "grant" WHERE uid = ?)"#, after?.text)
+            } else {
+                require("uid > ?", after?.text)
+            }
             let condition = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
             arguments += [limit]
-            return try Row.fetchAll(database, sql: #"SELECT * FROM "grant" \#(condition) ORDER BY uid LIMIT ?"#, arguments: arguments).map(Grant.init)
+            return try Row.fetchAll(database, sql: #"SELECT * FROM "grant" \#(condition) ORDER BY \#(order) LIMIT ?"#, arguments: arguments)
+                .map(Grant.init)
         }
+    }
+
+    /// What does not work, what works by the time of its death, what is revoked. An access token that nobody renews is the grant's end.
+    private static func worstFirst(now: Timestamp) -> String {
+        """
+        CASE state WHEN 'reauthorization_required' THEN 0 WHEN 'revoked' THEN 3
+            ELSE CASE WHEN next_refresh_at IS NULL AND expires_at <= \(now.milliseconds) THEN 1 ELSE 2 END END, \
+        coalesce(dies_at, CASE WHEN next_refresh_at IS NULL THEN expires_at END, 9223372036854775807), uid
+        """
     }
 
     package func touchGrants(_ lastUsed: [UID: Timestamp]) async throws {

@@ -124,8 +124,45 @@ enum Schema {
         migrator.registerMigration("v3-calls") { database in
             try database.execute(sql: "CREATE INDEX activity_action ON activity (action, uid) WHERE \(isRareAction)")
         }
+        migrator.registerMigration("v4-console") { database in
+            // A session and a link end with their key, also when it is replaced, in the same transaction.
+            try database.execute(
+                sql: """
+                    CREATE TABLE console_session (
+                        id TEXT PRIMARY KEY, token_hash BLOB NOT NULL UNIQUE, key_id TEXT NOT NULL REFERENCES api_key(id) ON DELETE CASCADE,
+                        created_at INTEGER NOT NULL, last_seen_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, user_agent TEXT NOT NULL,
+                        address TEXT NOT NULL) WITHOUT ROWID;
+                    CREATE INDEX console_session_key ON console_session (key_id);
+                    CREATE INDEX console_session_expiry ON console_session (expires_at);
+                    CREATE TABLE sign_in_link (
+                        code_hash BLOB PRIMARY KEY, key_id TEXT NOT NULL REFERENCES api_key(id) ON DELETE CASCADE,
+                        expires_at INTEGER NOT NULL) WITHOUT ROWID;
+                    CREATE INDEX sign_in_link_key ON sign_in_link (key_id);
+                    CREATE INDEX sign_in_link_expiry ON sign_in_link (expires_at);
+                    CREATE TABLE trouble (
+                        connection_uid TEXT NOT NULL REFERENCES connection(uid) ON DELETE CASCADE, stage TEXT NOT NULL, at INTEGER NOT NULL,
+                        record TEXT NOT NULL, PRIMARY KEY (connection_uid, stage)) WITHOUT ROWID;
+                    """)
+        }
+        migrator.registerMigration("v4-activity") { database in
+            // Of a key, the newest first; what failed is rare.
+            try database.execute(
+                sql: """
+                    DROP INDEX activity_key;
+                    CREATE INDEX activity_key ON activity (key, uid) WHERE key IS NOT NULL;
+                    CREATE INDEX activity_failed ON activity (result, uid) WHERE \(isFailure);
+                    """)
+        }
+        migrator.registerMigration("v4-overview") { database in
+            // Grants of many connections are counted without reading one.
+            try database.execute(
+                sql: #"CREATE INDEX grant_overview ON "grant" (connection_uid, state, expires_at, next_refresh_at, subject)"#)
+        }
         return migrator
     }
+
+    /// What the index of failures holds.
+    static let isFailure = "result <> 'ok'"
 
     /// What the index of actions holds: calls, of which there are too many, are found without it. It stays as it is: SQLite takes the
     /// index for a query only that says the same.

@@ -23,6 +23,12 @@ package struct GranteeServer: Sendable {
         package var adminKey: String
         /// The use cases, for a caller in the same process.
         package var broker: Broker
+
+        /// A link that signs in at the console once, for who started the server.
+        package func signInLink() async throws -> String {
+            guard let admin = broker.authenticate(adminKey) else { throw Problem(.unauthenticated, "the admin key was replaced") }
+            return try await broker.makeSignInLink(by: admin).url
+        }
     }
 
     /// How long the answer to a refresh is waited for, long after its callers have gone.
@@ -48,6 +54,7 @@ package struct GranteeServer: Sendable {
         let keyring = try await home.openKeyring(store)
         let adminKey = try home.adminKey()
         let pages = try Pages()
+        let console = try Console()
         let gate = Gate()
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -60,6 +67,7 @@ package struct GranteeServer: Sendable {
                 }
                 for await port in running {
                     let publicURL = try configuration.publicEndpoint(port: port)
+                    let url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
                     let own = try ownOrigins(publicURL, port: port)
                     let egress = Egress(policy: .init(allowed: configuration.egressAllow, ownOrigins: own, proxy: configuration.outboundProxy)) {
                         gate.broker?.noteEgressException(host: $0.authority)
@@ -76,10 +84,10 @@ package struct GranteeServer: Sendable {
                     try await broker.noteTools(Tool.listed.serialized())
                     let gateway = try Gateway(broker: broker, egress: egress, trust: trust, limits: configuration.gatewayLimits)
                     let faces = Faces(
-                        broker: broker, gateway: gateway, pages: pages, publicURL: publicURL,
+                        broker: broker, gateway: gateway, pages: pages, console: console, publicURL: publicURL,
                         metricsNeedKey: !(configuration.isLoopback && publicURL.isLoopback),
                         trustedProxies: configuration.trustedProxies,
-                        logger: logger)
+                        facts: ServerFacts(configuration, home, listeningURL: url, startedAt: broker.now), logger: logger)
                     gate.open(faces)
                     group.addTask { try await broker.run() }
                     if let metricsPort = configuration.metricsPort {
@@ -88,7 +96,6 @@ package struct GranteeServer: Sendable {
                             try await self.serve(MetricsFace(broker: broker), plain, host: host, port: metricsPort) { _ in }
                         }
                     }
-                    let url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
                     try home.directory.writeServerFile(url: url)
                     await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: adminKey, broker: broker))
                     break

@@ -1,4 +1,5 @@
 import Broker
+import Foundation
 import OAuth
 import SQLiteStore
 import Vault
@@ -34,6 +35,15 @@ struct Home: Sendable {
                 throw Problem(.conflict, error.message, fix: error.hint)
             }
         }
+    }
+
+    /// Both in the data directory, as a first start makes them.
+    var keyLiesBesideDatabase: Bool { ownsMasterKeys && databasePath == directory.databasePath }
+
+    /// With what is not yet emptied from the write-ahead log.
+    var databaseBytes: Int? {
+        func size(_ path: String) -> Int? { (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int }
+        return size(databasePath).map { $0 + (size(databasePath + "-wal") ?? 0) }
     }
 
     /// The one that was configured, else the data directory's, made at the first start. After the keyring was opened: a

@@ -27,10 +27,17 @@ package struct ConnectSession: Sendable {
         package var completion: Completion
         package var expectedAccount: String?
         package var allowAccountChange: Bool
+        /// Somebody signed in at the console has to confirm it: whoever else gets the link goes nowhere.
+        package var confirmation: Confirmation?
+        package enum Confirmation: Sendable, Hashable, Codable {
+            case needed
+            /// By a person with this key's rights, for the browser whose binding cookie has this SHA-256.
+            case given(keyID: String, bindingHash: [UInt8])
+        }
         package enum Completion: String, Sendable, Codable { case browser, application }
         package init(
             returnURL: String? = nil, scopes: [String]? = nil, loginHint: String? = nil, completion: Completion = .browser,
-            expectedAccount: String? = nil, allowAccountChange: Bool = false
+            expectedAccount: String? = nil, allowAccountChange: Bool = false, confirmation: Confirmation? = nil
         ) {
             self.returnURL = returnURL
             self.scopes = scopes
@@ -38,6 +45,7 @@ package struct ConnectSession: Sendable {
             self.completion = completion
             self.expectedAccount = expectedAccount
             self.allowAccountChange = allowAccountChange
+            self.confirmation = confirmation
         }
     }
 

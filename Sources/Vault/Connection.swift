@@ -143,6 +143,7 @@ package struct ProfileSettings: Sendable, Hashable, Codable {
     package var refreshTokenPolicy: String?
     package var scopeInRefresh: Bool?
     package var rotationGrace: Int?
+    package var refreshMargin: Int?
     package init() {}
 }
 

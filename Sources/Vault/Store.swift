@@ -31,9 +31,14 @@ package protocol Store: Sendable {
     func put(_ grant: Grant, expectedGeneration: Int?, events: [WebhookEvent]) async throws -> Bool
     /// Changes the state of an active grant only, if the generation is still the expected one; generation stays. Nothing is due any more.
     func setState(_ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int, events: [WebhookEvent]) async throws -> Bool
+    /// In the order that the filter says.
+    /// - Parameter after: the last one seen; of one that is gone meanwhile nothing is known, and nothing comes.
     func grants(filter: GrantFilter, after: UID?, limit: Int) async throws -> [Grant]
     func touchGrants(_ lastUsed: [UID: Timestamp]) async throws
     func grantCounts(now: Timestamp) async throws -> [String: Int]
+    /// Of each of the connections that has a grant or a trouble.
+    /// - Parameter subjects: only their grants are counted, when set (a limited key's).
+    func summaries(connections: [UID], subjects: [String]?, now: Timestamp) async throws -> [UID: ConnectionSummary]
 
     // MARK: Keeping alive
     /// Connections that are kept alive and have a grant that is due, those excepted that are misconfigured.
@@ -109,6 +114,8 @@ package protocol Store: Sendable {
     func moveSession(
         _ id: String, from: [ConnectSession.State], to: ConnectSession.State, error: String?, errorDetail: String?, grant: UID?
     ) async throws -> Bool
+    /// While it can go on. - Returns: false when it has ended meanwhile.
+    func setOptions(_ options: ConnectSession.Options, session: String) async throws -> Bool
     func insert(_ attempt: AuthorizationAttempt) async throws
     /// Consumes and returns in one statement: a callback replayed a microsecond later finds it consumed.
     func takeAttempt(stateHash: [UInt8], now: Timestamp) async throws -> TakenAttempt
@@ -116,8 +123,36 @@ package protocol Store: Sendable {
     /// Removes and returns in one statement.
     func takeCompletion(sessionID: String) async throws -> Completion?
     func completion(sessionID: String) async throws -> Completion?
-    /// Drops expired attempts, completions and sessions older than a day.
+    /// Drops what has expired: completions, console sessions and sign-in links at once, attempts and connect sessions after a day.
     func sweep(now: Timestamp) async throws
+
+    // MARK: Console
+    /// - Throws: ``StoreError/conflict`` when its key is gone.
+    func insert(_ session: ConsoleSession) async throws
+    func consoleSession(tokenHash: [UInt8]) async throws -> ConsoleSession?
+    /// Newest first; those of a key, or all.
+    func consoleSessions(key: String?) async throws -> [ConsoleSession]
+    /// Only ever to a later time.
+    func touchConsoleSession(id: String, at: Timestamp) async throws
+    /// - Returns: whether it was there.
+    func deleteConsoleSession(id: String) async throws -> Bool
+    /// Those of a key, or all. - Returns: their ids.
+    func deleteConsoleSessions(key: String?) async throws -> [String]
+    /// - Throws: ``StoreError/conflict`` when its key is gone.
+    func insert(_ link: SignInLink) async throws
+    /// Removes and returns in one statement: a link that is opened twice at once signs in once. What has expired is not returned.
+    func takeSignInLink(codeHash: [UInt8], now: Timestamp) async throws -> SignInLink?
+    /// Those of a key, or all.
+    func deleteSignInLinks(key: String?) async throws
+
+    // MARK: Doctor
+    /// In the place of the last one of its stage. Nothing happens when the connection is gone.
+    func put(_ trouble: Trouble, connection: UID) async throws
+    /// One of each stage at most, the newest first.
+    func troubles(connection: UID) async throws -> [Trouble]
+    func deleteTroubles(connection: UID, stages: [Trouble.Stage]) async throws
+    /// The last that was begun within a day; `nil` when there is none.
+    func lastTrip(connection: UID) async throws -> LastTrip?
 
     // MARK: Activity
     /// One transaction, in order.
@@ -177,9 +212,11 @@ package protocol Store: Sendable {
 
     // MARK: Keys, data keys
     func insert(_ key: APIKey) async throws
-    /// Inserts or replaces the key with this id.
+    /// Inserts or replaces the key with this id; its console sessions and sign-in links end.
     func put(_ key: APIKey) async throws
     func keys() async throws -> [APIKey]
+    func touchKeys(_ lastUsed: [String: Timestamp]) async throws
+    /// With its console sessions and sign-in links. - Returns: whether it was there.
     func deleteKey(id: String) async throws -> Bool
     func dataKeys() async throws -> [DataKeyRecord]
     /// - Returns: its id.
@@ -261,12 +298,15 @@ package struct GrantFilter: Sendable {
     package var state: String?
     /// Only active ones whose refresh token dies before this time.
     package var diesBefore: Timestamp?
+    /// Instead of the order of uids: those that do not work, then those that die soonest, revoked ones last.
+    package var worstFirst: Bool
     package var now: Timestamp
     package init(
         connection: UID? = nil, connections: [UID]? = nil, subject: String? = nil, subjects: [String]? = nil, state: String? = nil,
-        diesBefore: Timestamp? = nil, now: Timestamp
+        diesBefore: Timestamp? = nil, worstFirst: Bool = false, now: Timestamp
     ) {
         self.diesBefore = diesBefore
+        self.worstFirst = worstFirst
         self.connection = connection
         self.connections = connections
         self.subject = subject
@@ -280,12 +320,25 @@ package struct ActivityFilter: Sendable {
     package var connection: String?
     package var connectionUID: UID?
     package var subject: String?
+    /// Only entries without a subject, as those of a shared grant are.
+    package var isShared: Bool
     package var action: String?
-    package init(connection: String? = nil, connectionUID: UID? = nil, subject: String? = nil, action: String? = nil) {
+    /// Any of them.
+    package var actions: [String]?
+    package var key: String?
+    package var result: String?
+    package init(
+        connection: String? = nil, connectionUID: UID? = nil, subject: String? = nil, isShared: Bool = false, action: String? = nil, actions: [String]? = nil,
+        key: String? = nil, result: String? = nil
+    ) {
         self.connection = connection
         self.connectionUID = connectionUID
         self.subject = subject
+        self.isShared = isShared
         self.action = action
+        self.actions = actions
+        self.key = key
+        self.result = result
     }
 }
 

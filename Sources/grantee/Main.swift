@@ -60,8 +60,8 @@ struct GranteeCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Working with a server",
                 subcommands: [
-                    Connections.self, Connect.self, Token.self, Call.self, Grants.self, Presets.self, Keys.self, Webhooks.self, ActivityCommand.self,
-                    VaultCommand.self,
+                    Console.self, Connections.self, Connect.self, Token.self, Call.self, Grants.self, Presets.self, Keys.self, Webhooks.self,
+                    ActivityCommand.self, VaultCommand.self,
                 ]),
             CommandGroup(name: "Without a server", subcommands: [Authorize.self]),
         ])

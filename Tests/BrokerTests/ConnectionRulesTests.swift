@@ -196,21 +196,4 @@ import Vault
         #expect(first.uid != second.uid)
         #expect(await bench.code { _ = try await bench.token("c") } == .notConnected)
     }
-
-    @Test func everyPresetIsWellFormed() throws {
-        #expect(Preset.all.map(\.id) == ["auth0", "google", "microsoft-entra", "own-server", "salesforce"])
-        for preset in Preset.all {
-            var values: [String: String] = [:]
-            for (name, variable) in preset.document["variables"]?.object?.members ?? [] {
-                let example = try #require(variable["example"]?.string)
-                if let pattern = variable["pattern"]?.string { #expect(wholeMatch(example, pattern) == true) }
-                values[name] = example
-            }
-            for name in ["authorization_url", "token_url", "revocation_url", "issuer", "base_url"] {
-                guard let text = preset.document[name]?.string else { continue }
-                let filled = try #require(URLTemplate(text).filled(with: values))
-                _ = try EndpointURL(filled)
-            }
-        }
-    }
 }

@@ -78,6 +78,7 @@ struct Script {
             .replacing(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/, with: "UID")
             .replacing(/(?<name>[Gg]rantee-[Rr]equest-[Ii]d"?: "?)[A-Za-z0-9_-]{15}/) { "\($0.name)REQUEST_ID" }
             .replacing(/\/connect\/[A-Za-z0-9_-]{43}/, with: "/connect/TICKET")
+            .replacing(/\/console\/sign-in\/[A-Za-z0-9_-]{43}/, with: "/console/sign-in/CODE")
             .replacing(/cs_[A-Za-z0-9_-]{22}/, with: "SESSION").replacing(/key_[A-Za-z0-9_-]{12}/, with: "KEY_ID")
             .replacing(/wh_[A-Za-z0-9_-]{12}/, with: "WEBHOOK_ID").replacing(/whsec_[A-Za-z0-9+\/]{43}=/, with: "WEBHOOK_SECRET")
             .replacing(/gk_[A-Za-z0-9_-]{43}/, with: "KEY").replacing(/at_[A-Za-z0-9_-]{32}/, with: "TOKEN")

@@ -204,7 +204,11 @@ async def session(mode, revision, key, return_url):
         missing = await agent.refused("not_connected", path="/items", **person)
         assert f"subject {subject}" in missing.content[0].text
         shared = await agent.use("connect", connection=CONNECTION)
-        assert shared.is_error and "builder" in shared.content[0].text
+        assert not shared.is_error and "confirms it at the console" in shared.content[0].text, shared
+        ticket = shared.structured_content["connect_url"]
+        page, away = Person().open(ticket)
+        assert away is None and "/console/confirm/" in page, "somebody at the console has to confirm it"
+        assert Person().open(ticket + "/continue")[1] is None, "it leads nowhere before"
         link = (await agent.use("connect", connection=CONNECTION, return_url=return_url, **person)).structured_content
         back = Person().connect(link["connect_url"])
         assert back == f"{return_url}?grantee_status=pending&grantee_session={link['session']}", back

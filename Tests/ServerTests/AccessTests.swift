@@ -54,7 +54,8 @@ import Testing
     static let open: Set<String> = [
         "GET /connect/{ticket}", "HEAD /connect/{ticket}", "POST /connect/{ticket}", "GET /connect/{ticket}/continue", "HEAD /connect/{ticket}/continue",
         "GET /connect/result/{session}", "GET /oauth/callback/{id}", "HEAD /oauth/callback/{id}", "GET /", "GET /assets/grantee.css", "GET /health/live",
-        "GET /health/ready", "GET /openapi.json", "GET /metrics",
+        "GET /health/ready", "GET /openapi.json", "GET /metrics", "GET /assets/console.css", "GET /assets/console.js", "GET /assets/icon.svg",
+        "GET /console/sign-in", "POST /console/sign-in", "GET /console/sign-in/{code}", "HEAD /console/sign-in/{code}",
     ]
 
     private static let made: JSONValue = [
@@ -78,6 +79,7 @@ import Testing
                 "/v1/connections/app/instructions?subject=user-1", elsewhere: 403, stranger: 403, use: 200, admin: 200),
             "POST /v1/connections/{id}/connect": Row(
                 "/v1/connections/app/connect", ["subject": "user-1"], elsewhere: 403, stranger: 403, use: 201, admin: 201),
+            "POST /v1/connections/{id}/diagnose": Row("/v1/connections/app/diagnose", elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "GET /v1/connect-sessions/{session}": Row("/v1/connect-sessions/" + session, elsewhere: 403, stranger: 403, use: 200, admin: 200),
             // The session is not pending: past the door, that is a conflict.
             "POST /v1/connect-sessions/{session}/complete": Row(
@@ -99,6 +101,7 @@ import Testing
             "GET /v1/keys": Row("/v1/keys", elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "POST /v1/keys": Row("/v1/keys", ["name": "k", "role": "use"], elsewhere: 403, stranger: 403, use: 403, admin: 201),
             "DELETE /v1/keys/{id}": Row("/v1/keys/" + key, elsewhere: 403, stranger: 403, use: 403, admin: 204),
+            "POST /v1/console-links": Row("/v1/console-links", elsewhere: 403, stranger: 403, use: 403, admin: 201),
             "GET /v1/revocations": Row("/v1/revocations", elsewhere: 403, stranger: 403, use: 403, admin: 200),
             "POST /v1/revocations": Row("/v1/revocations", ["subject": "user-7"], elsewhere: 403, stranger: 403, use: 403, admin: 202),
             // Past the door, there is none.
@@ -155,6 +158,8 @@ import Testing
             let keys = try await keys(server)
             for route in Routes.all {
                 let name = "\(route.method.rawValue) \(route.pattern)"
+                // Of these, whoever has a key alone.
+                if route.access == .console { continue }
                 guard route.access.needsKey else {
                     #expect(Self.open.contains(name), "\(name) needs an entry")
                     continue
@@ -175,6 +180,27 @@ import Testing
                 }
             }
             #expect(table.count == Routes.all.filter(\.access.needsKey).count, "the table names a route that is gone")
+        }
+    }
+
+    @Test func aKeyOpensNoPageOfTheConsole() async throws {  // SEC-101, SEC-105
+        try await RunningServer.with { server in
+            _ = try await server.send(
+                .post, "/v1/connections",
+                body: ["id": "other", "name": "o", "oauth": Self.made["oauth"] ?? .null])
+            let keys = try await keys(server)
+            let pages = Routes.all.filter { $0.access == .console }
+            #expect(pages.count > 30)
+            for route in pages {
+                for who in Who.allCases {
+                    let answer = try await server.send(route.method, filled(route.pattern), key: try #require(keys[who]))
+                    let name = "\(who) \(route.method.rawValue) \(route.pattern)"
+                    #expect(answer.status == 401, "\(name): \(answer.status)")
+                    // The sign-in page itself: no redirect that could go round in circles.
+                    #expect(answer.headers[.location] == nil && answer.headers[.setCookie] == nil, "\(name)")
+                    #expect(answer.headers[.contentType] == "text/html; charset=utf-8" && answer.text.contains("action=\"/console/sign-in\""), "\(name)")
+                }
+            }
         }
     }
 

@@ -78,12 +78,13 @@ import Testing
         Field("/oauth/client_auth_for_refresh", .choice), Field("/oauth/response_path", .text), Field("/oauth/error_path", .text),
         Field("/oauth/error_aliases", .map), Field("/oauth/token_type_aliases", .texts), Field("/oauth/expires_in_unit", .choice),
         Field("/oauth/zero_means_never", .flag), Field("/oauth/refresh_token_policy", .choice), Field("/oauth/scope_in_refresh", .flag),
-        Field("/oauth/rotation_grace", .integer),
+        Field("/oauth/rotation_grace", .integer), Field("/oauth/refresh_margin", .integer),
     ]
     static let connect: [Field] = [
         Field("/subject", .text), Field("/return_url", .url), Field("/username", .text), Field("/password", .text), Field("/scopes", .texts),
         Field("/login_hint", .text), Field("/completion", .choice), Field("/expected_account", .text), Field("/allow_account_change", .flag),
     ]
+    static let diagnosis: [Field] = [Field("/probe", .flag), Field("/apply", .texts)]
     static let completion: [Field] = [Field("/subject", .text, required: true)]
     static let key: [Field] = [
         Field("/name", .text, required: true), Field("/role", .choice, required: true), Field("/connections", .texts), Field("/subjects", .texts),
@@ -127,6 +128,8 @@ import Testing
         Body(method: .post, path: "/v1/webhooks/wh_none/replay", base: [:], fields: replay, schema: "ReplayInput"),
         Body(method: .post, path: "/v1/revocations", base: ["subject": "nobody"], fields: revocation, schema: "RevocationInput"),
         Body(method: .post, path: "/v1/vault/rotate", base: [:], fields: [Field("/data_keys", .flag)], schema: "RotateOptions"),
+        Body(method: .post, path: "/v1/console-links", base: [:], fields: []),
+        Body(method: .post, path: "/v1/connections/app/diagnose", base: [:], fields: diagnosis, schema: "DiagnoseInput"),
     ]
 
     /// A server with one connection, one grant and one open session, and what its lists say.
@@ -152,7 +155,10 @@ import Testing
 
         private func lists() async throws -> [String] {
             var texts: [String] = []
-            for path in ["/v1/connections", "/v1/keys", "/v1/grants", "/v1/webhooks"] { texts.append(try await server.send(.get, path).text) }
+            for path in ["/v1/connections", "/v1/keys", "/v1/grants", "/v1/webhooks"] {
+                // When a key was used last is no change that a request made.
+                texts.append(try await server.send(.get, path).text.replacing(/"last_used_at":(null|"[^"]*")/, with: ""))
+            }
             return texts
         }
 
@@ -299,6 +305,7 @@ import Testing
         (0, "/oauth/token_params", #"{"client_assertion":"x"}"#), (0, "/oauth/refresh_params", #"{"refresh_token":"x"}"#),
         (0, "/oauth/token_headers", #"{"Authorization":"x"}"#), (0, "/oauth/token_headers", #"{"content-length":"1"}"#),
         (0, "/oauth/default_expires_in", "0"), (0, "/oauth/rotation_grace", "86401"),
+        (0, "/oauth/refresh_margin", "0"), (0, "/oauth/refresh_margin", "301"), (0, "/preset", #""alipay""#), (0, "/preset", #""Google""#),
         (0, "/oauth/client_secret_expires_at", #""2027-02-30T00:00:00Z""#), (0, "/oauth/client_secret_expires_at", #""2027-01-31""#),
         (0, "/oauth/client_secret_expires_at", #""2027-01-31T00:00:00Zzz""#), (2, "/subject", #""-""#), (2, "/subject", #""a b""#),
         (2, "/subject", #""ä""#), (2, "/return_url", #""https://evil.example/""#), (2, "/return_url", #""//app.example/""#),
@@ -386,8 +393,8 @@ import Testing
     func noObject(body: Body) async throws {
         try await Site.with { site in
             for bytes in Self.noObjects {
-                // Connecting, replaying and rotating take an empty body for an empty object.
-                if bytes.isEmpty, ["/connect", "/replay", "/rotate"].contains(where: body.path.hasSuffix) { continue }
+                // Connecting, diagnosing, replaying and rotating take an empty body for an empty object.
+                if bytes.isEmpty, ["/connect", "/console-links", "/diagnose", "/replay", "/rotate"].contains(where: body.path.hasSuffix) { continue }
                 let answer = try await site.send(body, nil, raw: bytes)
                 #expect(answer.isProblem("invalid_request", 400), "\(String(decoding: bytes.prefix(60), as: UTF8.self)): \(answer.text)")
                 #expect(!answer.pointers.isEmpty)
@@ -515,6 +522,11 @@ import Testing
                 let path = filled(pattern)
                 for method in all where !methods.contains(method.rawValue) {
                     let answer = try await site.server.raw(method.rawValue, path, fields: ["Authorization: Bearer \(site.server.adminKey)"])
+                    if pattern.hasPrefix("/console") {
+                        // Whoever is not signed in is told nothing else.
+                        #expect(answer.status == 401, "\(method) \(path): \(answer.status)")
+                        continue
+                    }
                     #expect(answer.status == 405, "\(method) \(path): \(answer.status)")
                     let allowed = (answer.field("Allow") ?? "").split(separator: ",").map { String($0.filter { $0 != " " }) }
                     #expect(Set(allowed) == methods, "\(method) \(path): \(allowed)")

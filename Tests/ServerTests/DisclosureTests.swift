@@ -71,6 +71,7 @@ import Testing
                     let area = route.pattern.split(separator: "/").dropFirst().first.map(String.init) ?? ""
                     var path = route.pattern.replacing("{id}", with: ids[area] ?? "app").replacing("{subject}", with: "user-1")
                     path = path.replacing("{session}", with: link.session).replacing("{ticket}", with: link.ticket)
+                        .replacing("{code}", with: "unknown")
                     return path.hasSuffix("/token") || path.hasSuffix("/instructions") ? path + "?subject=user-1" : path
                 }
 

@@ -1,4 +1,5 @@
 import Logging
+import Synchronization
 package import Vault
 
 extension Broker {
@@ -47,8 +48,12 @@ extension Broker {
     private func writeActivity(everything: Bool) async {
         let now = clock.now()
         let batch = activityLog.take(minute: now.milliseconds / 60_000, everything: everything)
-        guard !batch.isEmpty || !activityLog.isAccepting else { return await activityWriter.anchor(now: now) }
-        if let remainder = await activityWriter.write(entries(of: batch, at: now)) {
+        guard !batch.isEmpty || !activityLog.isAccepting else {
+            await touchKeys(of: [], at: now, everything: everything)
+            return await activityWriter.anchor(now: now)
+        }
+        let entries = entries(of: batch, at: now)
+        if let remainder = await activityWriter.write(entries) {
             logger.error("uses cannot be recorded; issuing stops until they can", metadata: ["error": "\(remainder.error)"])
             activityLog.putBack(remainder, lastUsed: batch.lastUsed)
             return
@@ -59,6 +64,24 @@ extension Broker {
             if !batch.lastUsed.isEmpty { try await store.touchGrants(batch.lastUsed) }
         } catch {
             logger.warning("last use of grants was not recorded", metadata: ["error": "\(error)"])
+        }
+        await touchKeys(of: entries, at: now, everything: everything)
+    }
+
+    /// When API keys were last used, as far as the log tells.
+    private func touchKeys(of entries: [Activity], at now: Timestamp, everything: Bool) async {
+        var seen: [String: Timestamp] = [:]
+        for entry in entries { if let key = entry.key { seen[key] = max(seen[key] ?? entry.at, entry.at) } }
+        let due = keyUses.withLock { uses in
+            uses.add(seen)
+            return uses.take(minute: now.milliseconds / 60_000, everything: everything)
+        }
+        guard !due.isEmpty else { return }
+        do {
+            try await store.touchKeys(due)
+        } catch {
+            keyUses.withLock { $0.putBack(due) }
+            logger.warning("last use of API keys was not recorded", metadata: ["error": "\(error)"])
         }
     }
 
@@ -89,14 +112,34 @@ extension Broker {
 
     /// Newest first.
     package func activity(
-        connection id: String?, subject: String?, action: String? = nil, before: UID?, limit: Int, for caller: Caller
+        connection id: String?, subject: String?, action: String? = nil, key: String? = nil, result: String? = nil, before: UID?, limit: Int,
+        for caller: Caller
     ) async throws(Problem) -> [Activity] {
         try caller.requireUnboundAdmin()
         await flushActivity(everything: true)
         return try await asProblem {
-            try await store.activity(filter: ActivityFilter(connection: id, subject: subject, action: action), before: before, limit: limit)
+            try await store.activity(
+                filter: ActivityFilter(connection: id, subject: subject, action: action, key: key, result: result), before: before, limit: limit)
         }
     }
+
+    /// What became of one grant, the newest first: made, refreshed, refused, revoked; not each use of it.
+    package func life(ofGrant subject: String, connectionID: String, limit: Int, for caller: Caller) async throws(Problem) -> [Activity] {
+        try caller.requireAdmin()
+        let connection = try await connection(id: connectionID, for: caller)
+        try caller.require(subject: subject)
+        await flushActivity()
+        var filter = ActivityFilter(connectionUID: connection.uid, actions: Self.lifeActions)
+        filter.connection = connection.id
+        if subject.isEmpty { filter.isShared = true } else { filter.subject = subject }
+        let chosen = filter
+        return try await asProblem { try await store.activity(filter: chosen, before: nil, limit: limit) }
+    }
+
+    private static let lifeActions = [
+        "grant.created", "grant.reconnected", "grant.refreshed", "grant.imported", "grant.expiring", "grant.refused", "grant.refresh_failed",
+        "grant.reauthorization_required", "grant.reuse_suspected", "grant.revoked", "grant.orphaned", "grant.revocation_failed",
+    ]
 
     /// Forgets entries that were kept as long as the configuration says.
     func cutActivity() async {

@@ -79,7 +79,7 @@ final class ActivityLog: Sendable {
         var calls = CallQueue()
         var reads = MinuteCounts<Read>()
         var tallies = MinuteCounts<Tally>()
-        var lastUsed = LastUses()
+        var lastUsed = LastUses<UID>()
         var failing = false
 
         var isAccepting: Bool { !failing && entries.count + calls.count + reads.distinct < ActivityLog.capacity }

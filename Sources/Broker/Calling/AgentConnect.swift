@@ -2,7 +2,8 @@ package import Vault
 
 /// A link for a person that an agent asked for.
 extension Broker {
-    /// Always completed by the application that knows who is signed in: whoever else opens the link gets linked to nobody. SEC-130.
+    /// For a subject it is completed by the application that knows who is signed in: whoever else opens the link gets linked to
+    /// nobody. The shared account is connected by somebody signed in at the console, who confirms that the agent asked. SEC-130.
     /// - Returns: the session and its link, which nobody can read again.
     package func agentConnect(
         connectionID: String, subject: String, returnURL: String?, by caller: Caller
@@ -18,11 +19,9 @@ extension Broker {
                 .forbidden, "\(connection.id) asks for a username and password, which must not pass through an agent",
                 fix: Self.builderConnects(connection))
         }
-        guard !subject.isEmpty else {
-            throw Problem(.forbidden, "a shared grant is not an agent's to begin", fix: Self.builderConnects(connection) + "; or name a subject")
-        }
         try require(subject, for: caller, of: connection)
-        let options = ConnectOptions(subject: subject, returnURL: returnURL, completion: .application)
+        var options = ConnectOptions(subject: subject, returnURL: returnURL, completion: subject.isEmpty ? .browser : .application)
+        options.needsConfirmation = subject.isEmpty
         try check(options, connection)
         return try await begin(connection, options: options, by: caller)
     }

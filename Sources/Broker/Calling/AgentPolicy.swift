@@ -76,7 +76,7 @@ package struct AgentPolicy: Sendable {
 
 extension AgentPolicy {
     /// What an agent may be allowed. Not CONNECT and TRACE (SEC-89), nor COPY and MOVE, whose second path is in a header field.
-    private static let knownMethods = [
+    package static let knownMethods = [
         "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "PROPPATCH", "MKCOL", "REPORT", "SEARCH",
     ]
 

@@ -51,6 +51,22 @@ package final class Credential: Sendable {
         injected = filled.map { Secret($0.value) }
     }
 
+    /// What it puts into a request, for people: as ``fields`` and ``query``, with a mask in the place of the token.
+    package var shown: (fields: [(name: String, value: String)], query: String?) {
+        let settings = destination.connection.settings
+        let fixed = settings.headers.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
+        // Nothing is shown of instructions that do not compile; no credential is made of them.
+        guard let instructions = try? destination.instructions.get() else { return (fixed, nil) }
+        let rules = zip(instructions.rules, instructions.templates).map { rule, template in
+            (place: rule.place, name: rule.name, value: RequestPreview.value(of: template, in: rule.place, clientID: settings.oauth.clientID))
+        }
+        let parameters = rules.filter { $0.place == .query }.map { $0.name + "=" + $0.value }
+        return (
+            fixed + rules.filter { $0.place == .header }.map { (name: $0.name, value: $0.value) },
+            parameters.isEmpty ? nil : parameters.joined(separator: "&")
+        )
+    }
+
     /// No control character but tab. The last look before the wire; SEC-79.
     private static func isFieldValue(_ text: String) -> Bool { !text.utf8.contains { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7F } }
 

@@ -18,7 +18,7 @@ package enum RequestPreview {
 
     static let mask = "***"
 
-    private static func value(of template: InstructionTemplate, in place: Instructions.Rule.Place, clientID: String?) -> String {
+    static func value(of template: InstructionTemplate, in place: Instructions.Rule.Place, clientID: String?) -> String {
         template.parts.map { part in
             switch part {
             case .literal(let text): text

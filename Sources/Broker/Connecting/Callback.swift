@@ -114,9 +114,12 @@ extension Broker {
         let code: String
         let detail: String?
         switch error {
-        case let failure as CallbackFailure: (code, detail) = (failure.code, failure.detail)
+        case let failure as CallbackFailure:
+            (code, detail) = (failure.code, failure.detail)
+            if code == "browser_mismatch" { await keepTrouble(browserOf: session, connection: connection) }
         case let error as CallbackError:
             code = error.code
+            await keepTrouble(error, of: session, connection: connection)
             // Of a response from the wrong issuer nothing is shown. SEC-24.
             if case .denied(_, let description) = error { detail = description.map { ProviderProblem.shown($0) } } else { detail = nil }
         case let problem as Problem:

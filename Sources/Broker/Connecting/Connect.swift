@@ -8,8 +8,10 @@ extension Broker {
     package struct ConnectOptions: Sendable {
         /// `""` = the shared grant.
         package var subject: String
-        /// Must lie in one of the connection's `return_origins`.
+        /// Must lie in one of the connection's `return_origins`, or be a page of the console if ``returnsToConsole``.
         package var returnURL: String?
+        /// Said by the console alone, never by a caller: the person comes back to one of its pages.
+        package var returnsToConsole = false
         package var username: String?
         package var password: Password?
         /// Instead of the connection's.
@@ -18,6 +20,8 @@ extension Broker {
         package var completion: ConnectSession.Options.Completion
         package var expectedAccount: String?
         package var allowAccountChange: Bool
+        /// Somebody signed in at the console has to confirm the link before it leads to the provider.
+        var needsConfirmation = false
 
         package init(
             subject: String = "", returnURL: String? = nil, username: String? = nil, password: Password? = nil, scopes: [String]? = nil,
@@ -66,7 +70,7 @@ extension Broker {
             if alone { return try await atOnce { () async throws(Problem) in try await connectAlone(connection) } }
             guard let username = options.username, let password = options.password else { fallthrough }
             let grant = AuthorizationGrant.password(
-                username: username, password: password, scopes: options.scopes ?? connection.settings.oauth.scopes)
+                username: username, password: password, scopes: options.scopes ?? connection.settings.requestedScopes)
             return try await atOnce { () async throws(Problem) in
                 try await exchange(grant, step: .password, connection: connection, subject: options.subject, guardedBy: .init(options), callbackValues: [:])
             }
@@ -100,7 +104,8 @@ extension Broker {
         func wrong(_ pointer: String, _ detail: String) { errors.append(.init(pointer: pointer, detail: detail)) }
         if let returnURL = options.returnURL {
             if let url = try? EndpointURL(returnURL) {
-                if !settings.returnOrigins.contains(where: { (try? EndpointURL($0))?.origin == url.origin }) {
+                let isConsolePage = options.returnsToConsole && returnURL.hasPrefix(configuration.publicURL + "/console/")
+                if !isConsolePage, !settings.returnOrigins.contains(where: { (try? EndpointURL($0))?.origin == url.origin }) {
                     wrong("/return_url", "its origin is not among the connection's return_origins")
                 }
             } else {
@@ -144,7 +149,8 @@ extension Broker {
             id: "cs_" + entropy.token(bytes: 16), ticketHash: Self.hash(ticket), connectionUID: connection.uid, subject: options.subject,
             options: .init(
                 returnURL: options.returnURL, scopes: options.scopes, loginHint: options.loginHint, completion: options.completion,
-                expectedAccount: options.expectedAccount, allowAccountChange: options.allowAccountChange),
+                expectedAccount: options.expectedAccount, allowAccountChange: options.allowAccountChange,
+                confirmation: options.needsConfirmation ? .needed : nil),
             appName: appName, keyID: keyID, createdAt: now, expiresAt: now + Self.ticketLifetime)
         try await asProblem { try await store.insert(session) }
         return (session, configuration.publicURL + "/connect/" + ticket)
@@ -164,10 +170,13 @@ extension Broker {
         package var asksForPassword: Bool
         /// `completion: application`: redirect at once.
         package var redirectsAtOnce: Bool
+        /// For this browser, somebody signed in at the console has yet to confirm it.
+        package var needsConfirmation: Bool
     }
 
+    /// - Parameter binding: the value of the browser's binding cookie, where it has one.
     /// - Throws: `not_found` for an unknown ticket.
-    package func connectPage(ticket: String) async throws(Problem) -> ConnectPage {
+    package func connectPage(ticket: String, binding: String? = nil) async throws(Problem) -> ConnectPage {
         let (session, connection) = try await open(ticket)
         let ended: ConnectSession.State?
         switch session.state {
@@ -176,7 +185,7 @@ extension Broker {
         }
         return ConnectPage(
             session: session, connection: connection, ended: ended, asksForPassword: connection.settings.oauth.grantType == .password,
-            redirectsAtOnce: session.options.completion == .application)
+            redirectsAtOnce: session.options.completion == .application, needsConfirmation: !Self.isConfirmed(session, binding: binding))
     }
 
     private func open(_ ticket: String) async throws(Problem) -> (ConnectSession, Connection) {
@@ -186,7 +195,7 @@ extension Broker {
     }
 
     /// The session of a ticket that can still go on. A failed try leaves it open: the first success closes it.
-    private func openLive(_ ticket: String) async throws(Problem) -> (ConnectSession, Connection) {
+    func openLive(_ ticket: String) async throws(Problem) -> (ConnectSession, Connection) {
         let (session, connection) = try await open(ticket)
         guard session.state == .open || session.state == .failed, session.expiresAt > clock.now() else {
             throw Problem(.invalidState, "this link was used, or its time has passed", fix: "ask the application for a new link")
@@ -199,6 +208,7 @@ extension Broker {
     /// - Returns: where to redirect. Holds `state`: not for logs.
     package func beginAttempt(ticket: String, binding: String) async throws(Problem) -> String {
         let (session, connection) = try await openLive(ticket)
+        try requireConfirmed(session, binding: binding)
         let settings = connection.settings
         guard settings.oauth.grantType == .authorizationCode else {
             throw Problem(.invalidState, "this connection asks for username and password here")
@@ -218,7 +228,7 @@ extension Broker {
         do {
             request = try client.authorizationRequest(
                 redirectURI: settings.oauth.redirectURI ?? callbackURL(connectionID: connection.id),
-                scopes: session.options.scopes ?? settings.oauth.scopes, pkce: settings.pkceMode, loginHint: session.options.loginHint,
+                scopes: session.options.scopes ?? settings.requestedScopes, pkce: settings.pkceMode, loginHint: session.options.loginHint,
                 entropy: entropy)
         } catch {
             throw Problem(.misconfigured, "the authorization request cannot be made: \(error)", fix: "correct \(error.parameter)")
@@ -257,12 +267,13 @@ extension Broker {
     /// - Returns: the session afterwards: connected, or failed with an error and open for another try.
     package func submitPassword(ticket: String, username: String, password: Password) async throws(Problem) -> ConnectSession {
         let (session, connection) = try await openLive(ticket)
-        guard connection.settings.oauth.grantType == .password else {
+        // What is confirmed at the console is a trip to the provider, never a password.
+        guard connection.settings.oauth.grantType == .password, session.options.confirmation == nil else {
             throw Problem(.invalidState, "this connection does not take a username and password")
         }
         try requirePasswordGrantAllowed()
         let grant = AuthorizationGrant.password(
-            username: username, password: password, scopes: session.options.scopes ?? connection.settings.oauth.scopes)
+            username: username, password: password, scopes: session.options.scopes ?? connection.settings.requestedScopes)
         do {
             let view = try await exchange(
                 grant, step: .password, connection: connection, subject: session.subject, guardedBy: .init(session.options), callbackValues: [:])

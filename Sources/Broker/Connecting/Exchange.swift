@@ -62,11 +62,11 @@ extension Broker {
         let sentAt = clock.now()
         let response: TokenResponse
         do {
-            response = try await ask(client, grant, connection: connection, operation: "token")
+            response = try await ask(client, grant, connection: connection, subject: subject, operation: "token")
         } catch let error as TransportError {
             throw ProviderProblem.of(error, what: "the token endpoint")
         } catch let error as TokenError {
-            if error.blamesConnection(at: step), requested == connection.settings.oauth.scopes || error.code != .invalidScope {
+            if error.blamesConnection(at: step), requested == connection.settings.requestedScopes || error.code != .invalidScope {
                 await setHealth(.misconfigured, reason: error.reason, of: connection)
             }
             throw ProviderProblem.of(error, step: step, settings: connection.settings)

@@ -5,13 +5,29 @@ import Vault
 extension ConnectionSettings {
     var presetEntry: Preset? { preset.flatMap(Preset.find) }
 
-    /// The builder's variables over the preset's defaults.
+    /// The builder's variables over the preset's defaults. `client_id` is the connection's own, as far as a URL can hold it.
     var effectiveVariables: [String: String] {
         var values: [String: String] = [:]
-        for (name, value) in presetEntry?.document["variables"]?.object?.members ?? [] {
-            if let text = value["default"]?.string { values[name] = text }
-        }
+        if let id = oauth.clientID, id.utf8.allSatisfy(Self.isUnreserved) { values["client_id"] = id }
+        for variable in presetEntry?.variables ?? [] { values[variable.name] = variable.defaultValue }
         return values.merging(variables) { _, own in own }
+    }
+
+    /// RFC 3986 §2.3.
+    private static func isUnreserved(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+            true
+        default: false
+        }
+    }
+
+    /// What is asked for: a preset's scope may hold a `{name}`, as its URLs do.
+    var requestedScopes: [String] {
+        guard oauth.scopes.contains(where: { $0.contains("{") }) else { return oauth.scopes }
+        let values = effectiveVariables
+        return oauth.scopes.map { URLTemplate($0).filled(with: values) ?? $0 }
     }
 
     /// - Throws: `RequestError` naming the setting: a placeholder without a value, or not a usable URL.
@@ -56,7 +72,7 @@ extension ConnectionSettings {
     /// The preset's switches below, the builder's above.
     var profile: ProviderProfile {
         var profile = ProviderProfile()
-        if let document = presetEntry?.document { ProfileSettings(preset: document).apply(to: &profile) }
+        if let preset = presetEntry { ProfileSettings(preset: preset, variables: effectiveVariables, clientID: oauth.clientID).apply(to: &profile) }
         oauth.profile.apply(to: &profile)
         profile.refreshTokenIdleDays = oauth.refreshTokenIdleDays
         return profile
@@ -83,24 +99,6 @@ extension Connection {
 }
 
 extension ProfileSettings {
-    /// The switches among a preset's members.
-    init(preset document: JSONObject) {
-        self.init()
-        func strings(_ name: String) -> [String: String]? {
-            document[name]?.object.map { object in
-                Dictionary(object.members.compactMap { member in member.value.string.map { (member.name, $0) } }) { _, last in last }
-            }
-        }
-        scopeSeparator = document["scope_separator"]?.string
-        authorizationParams = strings("authorization_params")
-        tokenParams = strings("token_params")
-        tokenHeaders = strings("token_headers")
-        parameterNames = strings("parameter_names")
-        tokenRequestFormat = document["token_request_format"]?.string
-        tokenRequestMethod = document["token_request_method"]?.string
-        tokenResponseMembers = strings("token_response_members")
-    }
-
     func apply(to profile: inout ProviderProfile) {
         func merge(_ values: [String: String]?, into target: inout [String: String]) {
             if let values { target.merge(values) { _, own in own } }
@@ -136,6 +134,7 @@ extension ProfileSettings {
         if let policy = refreshTokenPolicy.flatMap(ProviderProfile.RefreshTokenPolicy.init(rawValue:)) { profile.refreshTokenPolicy = policy }
         if let scopeInRefresh { profile.scopeInRefresh = scopeInRefresh }
         if let rotationGrace { profile.rotationGrace = rotationGrace }
+        if let refreshMargin { profile.refreshMargin = refreshMargin }
     }
 }
 

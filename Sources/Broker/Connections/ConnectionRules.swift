@@ -47,6 +47,7 @@ struct ConnectionRules {
     private mutating func wrong(_ pointer: String, _ detail: String) { errors.append(.init(pointer: pointer, detail: detail)) }
 
     private mutating func judge() {
+        if let preset = settings.presetEntry, let why = preset.unsupported { wrong("/preset", "\(preset.id) cannot be used. \(why)") }
         judgeVariables()
         judgeURLs()
         judgeGrantType()
@@ -62,11 +63,11 @@ struct ConnectionRules {
     // MARK: URLs
 
     private mutating func judgeVariables() {
-        let declared = settings.presetEntry?.document["variables"]?.object
+        let declared = Dictionary((settings.presetEntry?.variables ?? []).map { ($0.name, $0) }) { first, _ in first }
         for (name, value) in settings.variables.sorted(by: { $0.key < $1.key }) {
             let pointer = "/variables/" + pointerToken(name)
-            if let pattern = declared?[name]?["pattern"]?.string {
-                if wholeMatch(value, pattern) != true { wrong(pointer, "must match \(pattern)") }
+            if let variable = declared[name], let pattern = variable.pattern {
+                if wholeMatch(value, pattern) != true { wrong(pointer, "must match \(pattern), such as \(variable.example)") }
             } else if !isHostLabel(value) {
                 wrong(pointer, "must be one host label: letters, digits and inner hyphens, at most 63")
             }
@@ -174,9 +175,21 @@ struct ConnectionRules {
         if oauth.clientAuthentication == ClientAuthenticationMethod.clientSecretBasicRaw.rawValue, oauth.clientID?.utf8.contains(UInt8(ascii: ":")) == true {
             wrong("/oauth/client_id", "client_secret_basic_raw cannot carry a client id with a colon")
         }
-        let separator = oauth.profile.scopeSeparator
-        for (index, scope) in oauth.scopes.enumerated() where !Client.isScopeToken(scope) || (separator.map { $0 != " " && scope.contains($0) } ?? false) {
-            wrong("/oauth/scopes/\(index)", "is not one scope: visible ASCII without space, quote and backslash")
+        judgeScopes()
+    }
+
+    private mutating func judgeScopes() {
+        let separator = settings.profile.scopeSeparator
+        let values = settings.effectiveVariables
+        let declared = (settings.presetEntry?.variables ?? []).map(\.name)
+        for (index, scope) in settings.oauth.scopes.enumerated() {
+            let pointer = "/oauth/scopes/\(index)"
+            if !Client.isScopeToken(scope) {
+                wrong(pointer, "is not one scope: visible ASCII without space, quote and backslash")
+            } else if separator != " ", scope.contains(separator) {
+                wrong(pointer, "is not one scope: \(separator) stands between two of them")
+            }
+            for name in declared where values[name] == nil && scope.contains("{\(name)}") { wrong(pointer, "{\(name)} needs a value in variables") }
         }
     }
 

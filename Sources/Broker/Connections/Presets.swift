@@ -7,7 +7,7 @@ package struct Preset: Sendable, Hashable {
     /// The whole entry, as `GET /v1/presets/{id}` shows it.
     package let document: JSONObject
 
-    /// In the order of ids.
+    /// In the order of ids; read when it is first asked for.
     package static let all: [Preset] = {
         // The file is ours and checked by a test: a broken one is a bug, not input.
         guard let list = try? JSONValue(parsing: PackageResources.presets_json).array else { preconditionFailure("presets.json is broken") }
@@ -17,18 +17,13 @@ package struct Preset: Sendable, Hashable {
         }
     }()
 
+    private static let byID = Dictionary(all.map { ($0.id, $0) }) { first, _ in first }
+
+    package static func find(_ id: String) -> Preset? { byID[id] }
+
     /// Whether its Authentication Instructions have a rule for the query: those whose API takes the token nowhere else.
     package var putsTokenInQuery: Bool {
         guard let text = document["authentication_instructions"]?.string else { return false }
         return (try? Instructions(text))?.rules.contains { $0.place == .query } ?? false
-    }
-
-    package static func find(_ id: String) -> Preset? { all.first { $0.id == id } }
-
-    /// Presets whose id or name holds `text`, without regard to case; all when it is empty.
-    package static func search(_ text: String) -> [Preset] {
-        guard !text.isEmpty else { return all }
-        let needle = text.lowercased()
-        return all.filter { $0.id.contains(needle) || $0.name.lowercased().contains(needle) }
     }
 }

@@ -134,7 +134,8 @@ extension Broker {
                 Failpoint.passSoon("refresh.sent")
                 do {
                     let request = AuthorizationGrant.refreshToken(refreshToken, scopes: grant.scope ?? grant.requestedScope)
-                    response = try await ask(client, request, connection: connection, operation: "refresh", expectedSubject: grant.account)
+                    response = try await ask(
+                        client, request, connection: connection, subject: grant.subject, operation: "refresh", expectedSubject: grant.account)
                     action = machine.next(.answered)
                 } catch let error as TransportError {
                     problem = ProviderProblem.of(error, what: "the token endpoint")
@@ -276,7 +277,7 @@ extension Broker {
     /// Client credentials or the stored password: nobody needs to be asked, and asking twice harms nothing.
     func fetch(_ connection: Connection, existing: Grant?) async throws -> Renewals.Result {
         let client = try client(of: connection)
-        let scopes = connection.settings.oauth.scopes
+        let scopes = connection.settings.requestedScopes
         let request: AuthorizationGrant
         let step: ProviderProblem.Step
         if connection.settings.oauth.grantType == .clientCredentials {
@@ -294,7 +295,7 @@ extension Broker {
         let sentAt = clock.now()
         let response: TokenResponse
         do {
-            response = try await ask(client, request, connection: connection, operation: "token")
+            response = try await ask(client, request, connection: connection, subject: "", operation: "token")
         } catch let error as TransportError {
             let problem = ProviderProblem.of(error, what: "the token endpoint")
             await providerFailed(problem, remedy: .tryLater, connection: connection, key: key)
@@ -339,21 +340,24 @@ extension Broker {
         }
     }
 
-    /// Sends one token request. How it ended is noted for the endpoint; the time it took is measured; nothing else is kept.
+    /// Sends one token request. How it ended is noted for the endpoint; the time it took is measured; of one that failed the doctor
+    /// is left what went over the wire, secrets masked.
     func ask(
-        _ client: Client, _ grant: AuthorizationGrant, connection: Connection, operation: String, expectedSubject: String? = nil
+        _ client: Client, _ grant: AuthorizationGrant, connection: Connection, subject: String, operation: String, expectedSubject: String? = nil
     ) async throws -> TokenResponse {
         let clock = self.clock
         // The answer to a refresh is waited for beyond the callers' patience: it may hold the only copy of a rotated token.
         let isRefresh = if case .refreshToken = grant { true } else { false }
-        let wire = isRefresh ? patientTransport : transport
-        let oauth = OAuthClient(client, transport: wire, now: { clock.now().seconds })
+        let witness = Witness(isRefresh ? patientTransport : transport)
+        let stage = isRefresh ? Trouble.Stage.refresh : .token
+        let oauth = OAuthClient(client, transport: witness, now: { clock.now().seconds })
         let started = ContinuousClock.now
         let endpoint = connection.settings.tokenEndpointKey
         defer { meters.provider(connection: connection.id, operation: operation, took: ContinuousClock.now - started) }
         do {
             let response = try await oauth.token(grant, expectedSubject: expectedSubject)
             tokenEndpoints.ended(endpoint, .gaveTokens, at: clock.now())
+            await endTrouble(isRefresh ? [.refresh] : [.authorization, .token], of: connection, subject: subject)
             return response
         } catch let error as RequestError {
             throw Problem(.misconfigured, "the request cannot be made: \(error.parameter) \(error.reason)", fix: "correct \(error.parameter)")
@@ -361,6 +365,10 @@ extension Broker {
             let problem = ProviderProblem.of(error, what: "the token endpoint")
             // That a policy of ours stops it says nothing about the endpoint.
             if error.reason != .blocked && error.reason != .cancelled { tokenEndpoints.ended(endpoint, .failed(problem), at: clock.now()) }
+            let capture = TroubleCapture(witness.exchange, client: client)
+            if error.reason != .cancelled {
+                await keep(capture.trouble(error, stage: stage, subject: subject, connection: connection, at: clock.now()), of: connection)
+            }
             throw error
         } catch let error as TokenError {
             let problem = ProviderProblem.of(error, step: .refresh, settings: connection.settings)
@@ -371,6 +379,8 @@ extension Broker {
                 default: .answered
                 }
             tokenEndpoints.ended(endpoint, outcome, at: clock.now())
+            let capture = TroubleCapture(witness.exchange, client: client)
+            await keep(capture.trouble(error, stage: stage, subject: subject, connection: connection, at: clock.now()), of: connection)
             throw error
         }
     }

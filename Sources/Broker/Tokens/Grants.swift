@@ -9,7 +9,7 @@ package struct GrantView: Sendable {
     /// Requested and not granted; empty while what was granted is not known.
     package var missingScope: [String]
 
-    init(_ grant: Grant, connectionID: String, now: Timestamp) {
+    package init(_ grant: Grant, connectionID: String, now: Timestamp) {
         self.grant = grant
         self.connectionID = connectionID
         if grant.state == .active, let expiry = grant.expiresAt, expiry <= now {
@@ -26,9 +26,11 @@ extension Broker {
     /// - Parameters:
     ///   - state: one of the four a view shows.
     ///   - diesWithin: only active ones whose refresh token dies within so many seconds.
+    ///   - worstFirst: those that do not work, then those that die soonest; else in the order in which they were made.
     ///   - after: the `uid` of the last one seen.
     package func grants(
-        connectionID: String?, subject: String?, state: String?, diesWithin: Int? = nil, after: UID?, limit: Int, for caller: Caller
+        connectionID: String?, subject: String?, state: String?, diesWithin: Int? = nil, worstFirst: Bool = false, after: UID?, limit: Int,
+        for caller: Caller
     ) async throws(Problem) -> [GrantView] {
         try caller.requireUse()
         var filter = GrantFilter(now: clock.now())
@@ -39,6 +41,7 @@ extension Broker {
         filter.subjects = caller.key.subjects
         filter.state = state
         filter.diesBefore = diesWithin.map { filter.now + .seconds($0) }
+        filter.worstFirst = worstFirst
         let now = filter.now
         return try await asProblem {
             var ids: [UID: String] = [:]

@@ -44,11 +44,13 @@ struct Lifetime: Sendable, Hashable {
         return Timestamp(milliseconds: diesAt.milliseconds - min(life / 5, 7 * 86_400_000))
     }
 
-    /// The last fifth of the lifetime, at most five minutes.
-    static func renewAt(issuedAt: Timestamp, expiresAt: Timestamp?) -> Timestamp? {
+    /// The last fifth of the lifetime, at most five minutes, or as many seconds as the provider allows.
+    /// - Parameter margin: `refresh_margin` of the connection or its preset.
+    static func renewAt(issuedAt: Timestamp, expiresAt: Timestamp?, margin: Int? = nil) -> Timestamp? {
         guard let expiresAt else { return nil }
         let lifetime = max(expiresAt.milliseconds - issuedAt.milliseconds, 0)
-        return Timestamp(milliseconds: expiresAt.milliseconds - min(lifetime / 5, 300_000))
+        let longest = margin.map { min(Int64($0) * 1000, 300_000) } ?? 300_000
+        return Timestamp(milliseconds: expiresAt.milliseconds - min(lifetime / 5, longest))
     }
 
     /// From here callers wait for the renewal: a tenth of the lifetime, at most a minute, before the end. That is half

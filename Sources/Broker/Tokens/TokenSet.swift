@@ -91,7 +91,8 @@ extension Broker {
         }
         grant.stateReason = nil
         let isRenewable = renewable || tokens.refreshToken != nil
-        grant.nextRefreshAt = isRenewable ? Lifetime.renewAt(issuedAt: tokens.issuedAt, expiresAt: tokens.expiresAt) : nil
+        let margin = connection.settings.profile.refreshMargin
+        grant.nextRefreshAt = isRenewable ? Lifetime.renewAt(issuedAt: tokens.issuedAt, expiresAt: tokens.expiresAt, margin: margin) : nil
         grant.setEndings(idleDays: connection.settings.oauth.refreshTokenIdleDays, issuedAt: tokens.issuedAt)
         return grant
     }

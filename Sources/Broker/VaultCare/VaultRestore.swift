@@ -43,6 +43,9 @@ extension Broker {
     func noteRestore() async throws {
         guard let backup: BackupMark = try await store.mark() else { return }
         let now = clock.now()
+        // Who signed out since the backup was made stays so.
+        try await store.deleteSignInLinks(key: nil)
+        _ = try await store.deleteConsoleSessions(key: nil)
         var connections: [UID: Connection] = [:]
         var count = 0
         var after: UID?

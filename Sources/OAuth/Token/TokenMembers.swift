@@ -9,9 +9,13 @@ struct TokenMembers {
     private let root: JSONValue
     private let container: JSONValue
     private let profile: ProviderProfile
+    /// Where members stand, by their standard names.
+    private let places: [String: String]
     private let now: Int
 
-    init(_ members: JSONObject, profile: ProviderProfile, now: Int) throws {
+    /// - Parameter isRefresh: the answer may stand where the standard says, though the first one did not. No other token can
+    ///   be in it; in a first answer one may be, so there the standard's name is no stand-in.
+    init(_ members: JSONObject, profile: ProviderProfile, now: Int, isRefresh: Bool = false) throws {
         root = .object(members)
         if let path = profile.responsePath {
             guard let inner = root.at(path: path), let object = inner.object else { throw Malformed(reason: "it has no object at \(path)") }
@@ -23,11 +27,16 @@ struct TokenMembers {
         }
         self.profile = profile
         self.now = now
+        if isRefresh, let path = profile.tokenResponseMembers["access_token"], container.at(path: path) == nil, root.at(path: path) == nil {
+            places = [:]
+        } else {
+            places = profile.tokenResponseMembers
+        }
     }
 
     /// By its standard name, wherever the profile says that it stands.
     subscript(_ name: String) -> JSONValue? {
-        if let path = profile.tokenResponseMembers[name] { return container.at(path: path) ?? root.at(path: path) }
+        if let path = places[name] { return container.at(path: path) ?? root.at(path: path) }
         return container[name]
     }
 

@@ -55,7 +55,8 @@ extension Client {
         if let error = refusal(members, response: response, now: now) { throw error }
         guard status == 200 || status == 201 else { throw TokenError(kind: .refused, status: status, retryAfter: response.retryAfter(now: now)) }
         do {
-            let read = try TokenMembers(members, profile: profile, now: now)
+            let isRefresh = if case .refreshToken = grant { true } else { false }
+            let read = try TokenMembers(members, profile: profile, now: now, isRefresh: isRefresh)
             var result = try read.response()
             result.idTokenClaims = try idTokenClaims(
                 read["id_token"], accessToken: result.accessToken, grant: grant, now: now, expectedSubject: expectedSubject)

@@ -29,12 +29,24 @@ enum ConnectionDocument {
         ]
         object["created_at"] = .string(connection.createdAt.rfc3339)
         object["updated_at"] = .string(connection.updatedAt.rfc3339)
-        if settings.oauth.grantType == .password {
-            object["warnings"] = [
-                "The password grant hands the user's password to this server and is withdrawn from OAuth 2.1: use authorization_code where the provider offers it."
-            ]
-        }
+        let warnings = warnings(settings)
+        if !warnings.isEmpty { object["warnings"] = texts(warnings) }
         return object
+    }
+
+    /// What works, and is better done otherwise.
+    private static func warnings(_ settings: ConnectionSettings) -> [String] {
+        var warnings: [String] = []
+        if settings.oauth.grantType == .password {
+            warnings.append(
+                "The password grant hands the user's password to this server and is withdrawn from OAuth 2.1: use authorization_code where the provider offers it."
+            )
+        }
+        if let preset = settings.preset.flatMap(Preset.find) {
+            if let reason = preset.deprecation { warnings.append("\(preset.name) is withdrawing what this preset describes. \(reason)") }
+            if let caution = preset.caution { warnings.append(caution) }
+        }
+        return warnings
     }
 
     /// Read-only members: taken back unchanged, so that GET, edit, PATCH works.
@@ -107,6 +119,7 @@ enum ConnectionDocument {
         set("refresh_token_policy", profile.refreshTokenPolicy)
         set("scope_in_refresh", profile.scopeInRefresh)
         if let grace = profile.rotationGrace { object["rotation_grace"] = number(grace) }
+        if let margin = profile.refreshMargin { object["refresh_margin"] = number(margin) }
         return object
     }
 
@@ -124,21 +137,26 @@ enum ConnectionDocument {
         let presetID = reader.text("preset", longest: 64)
         let preset = presetID.flatMap(Preset.find)
         if let presetID, preset == nil { reader.wrong("preset", "there is no preset \(presetID); GET /v1/presets lists them") }
-        let document = filledByPreset ? preset?.document : nil
+        let filling = filledByPreset ? preset : nil
         let oauthObject = reader.object("oauth", required: true)
-        let (oauth, clientSecret, password) = readOAuth(oauthObject ?? JSONObject(), preset: document, isThere: oauthObject != nil, errors: errors)
+        let (oauth, clientSecret, password) = readOAuth(oauthObject ?? JSONObject(), preset: filling, isThere: oauthObject != nil, errors: errors)
         var settings = ConnectionSettings(name: name, oauth: oauth)
         settings.preset = presetID
-        settings.baseURL = reader.text("base_url") ?? document?["base_url"]?.string
+        let defaults = filling?.defaults(for: oauth.grantType)
+        let baseURL = reader.text("base_url")
+        settings.baseURL = baseURL ?? defaults?.baseURL
         let instructions = reader.text("authentication_instructions", longest: Instructions.longest, lines: true)
-        let presetsInstructions = instructions == nil ? document?["authentication_instructions"]?.string : nil
-        if let text = instructions ?? presetsInstructions { settings.authenticationInstructions = text }
-        settings.headers = reader.map("headers") ?? [:]
+        if let text = instructions ?? defaults?.authenticationInstructions { settings.authenticationInstructions = text }
+        let headers = reader.map("headers") ?? [:]
+        let named = Set(headers.keys.map { $0.lowercased() })
+        settings.headers = (defaults?.headers ?? [:]).filter { !named.contains($0.key.lowercased()) }.merging(headers) { _, own in own }
         settings.variables = reader.map("variables", longest: 253) ?? [:]
         settings.variablePatterns = readPatterns(&reader, errors: errors)
+        // They judge what fills the preset's base_url, and nothing else.
+        if baseURL == nil { settings.variablePatterns.merge(defaults?.variablePatterns ?? [:]) { own, _ in own } }
         settings.returnOrigins = reader.texts("return_origins") ?? []
         settings.keepAlive = reader.flag("keep_alive") ?? false
-        settings.allowTokenInQuery = reader.flag("allow_token_in_query") ?? (presetsInstructions != nil && preset?.putsTokenInQuery == true)
+        settings.allowTokenInQuery = reader.flag("allow_token_in_query") ?? (instructions == nil && defaults?.allowTokenInQuery == true)
         settings.allowEncodedSlash = reader.flag("allow_encoded_slash") ?? false
         if let object = reader.object("agent_access") { settings.agentAccess = readAgentAccess(object, errors: errors) }
         reader.finish()
@@ -157,29 +175,30 @@ enum ConnectionDocument {
     }
 
     private static func readOAuth(
-        _ object: JSONObject, preset: JSONObject?, isThere: Bool, errors: FieldErrors
+        _ object: JSONObject, preset: Preset?, isThere: Bool, errors: FieldErrors
     ) -> (OAuthSettings, ClientSecret?, Password?) {
         var reader = ObjectReader(object, at: "/oauth", errors: errors)
         let grantName = reader.choice("grant_type", GrantType.allCases.map(\.rawValue), required: isThere)
         var oauth = OAuthSettings(grantType: grantName.flatMap(GrantType.init(rawValue:)) ?? .authorizationCode)
-        let isCode = oauth.grantType == .authorizationCode
+        let defaults = preset?.defaults(for: oauth.grantType).oauth
         // S256 is sent unless the preset says that the provider breaks on it; none is an explicit choice.
-        oauth.pkce = reader.choice("pkce", PKCE.Mode.allCases.map(\.rawValue)) ?? (isCode ? preset?["pkce"]?.string ?? "S256" : nil)
-        oauth.issuer = reader.text("issuer") ?? preset?["issuer"]?.string
-        oauth.authorizationURL = reader.text("authorization_url") ?? (isCode ? preset?["authorization_url"]?.string : nil)
-        oauth.tokenURL = reader.text("token_url") ?? preset?["token_url"]?.string
-        oauth.refreshURL = reader.text("refresh_url") ?? preset?["refresh"]?["url"]?.string
-        oauth.revocationURL = reader.text("revocation_url") ?? preset?["revocation_url"]?.string
+        let pkce = defaults?.pkce ?? (oauth.grantType == .authorizationCode ? "S256" : nil)
+        oauth.pkce = reader.choice("pkce", PKCE.Mode.allCases.map(\.rawValue)) ?? pkce
+        oauth.issuer = reader.text("issuer") ?? defaults?.issuer
+        oauth.authorizationURL = reader.text("authorization_url") ?? defaults?.authorizationURL
+        oauth.tokenURL = reader.text("token_url") ?? defaults?.tokenURL
+        oauth.refreshURL = reader.text("refresh_url") ?? defaults?.refreshURL
+        oauth.revocationURL = reader.text("revocation_url") ?? defaults?.revocationURL
         oauth.clientID = reader.text("client_id", longest: 1024)
         let clientSecret = reader.text("client_secret", longest: secretLimit).map { ClientSecret($0) }
         oauth.clientAuthentication =
             reader.choice("client_authentication", ClientAuthenticationMethod.allCases.map(\.rawValue))
-            ?? preset?["client_authentication"]?.string ?? ClientAuthenticationMethod.clientSecretBasic.rawValue
-        oauth.scopes = reader.texts("scopes") ?? (isCode ? preset?["scopes"]?.array?.compactMap(\.string) : nil) ?? []
+            ?? defaults?.clientAuthentication ?? ClientAuthenticationMethod.clientSecretBasic.rawValue
+        oauth.scopes = reader.texts("scopes") ?? defaults?.scopes ?? []
         oauth.redirectURI = reader.text("redirect_uri")
         oauth.username = reader.text("username", longest: 1024)
         let password = reader.text("password", longest: secretLimit).map { Password($0) }
-        oauth.refreshTokenIdleDays = reader.integer("refresh_token_idle_days", in: 1...3650)
+        oauth.refreshTokenIdleDays = reader.integer("refresh_token_idle_days", in: 1...3650) ?? defaults?.refreshTokenIdleDays
         if let text = reader.text("client_secret_expires_at", longest: 64) {
             oauth.clientSecretExpiresAt = Timestamp(rfc3339: text)
             if oauth.clientSecretExpiresAt == nil { reader.wrong("client_secret_expires_at", "must be an RFC 3339 time, such as 2027-01-31T00:00:00Z") }
@@ -226,6 +245,7 @@ enum ConnectionDocument {
         profile.refreshTokenPolicy = reader.choice("refresh_token_policy", ["standard", "keep_original"])
         profile.scopeInRefresh = reader.flag("scope_in_refresh")
         profile.rotationGrace = reader.integer("rotation_grace", in: 0...86_400)
+        profile.refreshMargin = reader.integer("refresh_margin", in: 1...300)
         return profile
     }
 

@@ -11,6 +11,7 @@ enum KeysAPI {
             "connections": texts(key.connections?.compactMap { connections[$0] }), "subjects": texts(key.subjects),
             "requests_per_minute": key.requestsPerMinute.map { .number(JSONNumber($0)) } ?? .null, "created_at": .string(key.createdAt.rfc3339),
             "expires_at": key.expiresAt.map { .string($0.rfc3339) } ?? .null,
+            "last_used_at": key.lastUsedAt.map { .string($0.rfc3339) } ?? .null,
         ]
     }
 
@@ -25,11 +26,10 @@ enum KeysAPI {
         return .list(page.map { .object(json($0, connections: names)) }, next: start + page.count < keys.count ? page.last?.id : nil)
     }
 
-    static func add(_ inbound: Inbound) async throws -> Outbound {
-        _ = try inbound.query([])
-        try inbound.caller.requireAdmin()
+    /// What a key is to be, from a request's body or the console's form.
+    static func newKey(_ document: JSONObject) throws(Problem) -> Broker.NewKey {
         let errors = FieldErrors()
-        var reader = ObjectReader(try await inbound.body(), errors: errors)
+        var reader = ObjectReader(document, errors: errors)
         let name = reader.name("name", required: true) ?? ""
         let role = reader.choice("role", APIKey.Role.allCases.map(\.rawValue), required: true).flatMap(APIKey.Role.init(rawValue:)) ?? .use
         let connections = reader.texts("connections", atMost: 1000, longest: 64)
@@ -42,9 +42,13 @@ enum KeysAPI {
         }
         reader.finish()
         try errors.check()
-        let (key, secret) = try await inbound.broker.addKey(
-            .init(name: name, role: role, connections: connections, subjects: subjects, requestsPerMinute: perMinute, expiresAt: expiresAt),
-            by: try inbound.caller)
+        return .init(name: name, role: role, connections: connections, subjects: subjects, requestsPerMinute: perMinute, expiresAt: expiresAt)
+    }
+
+    static func add(_ inbound: Inbound) async throws -> Outbound {
+        _ = try inbound.query([])
+        try inbound.caller.requireAdmin()
+        let (key, secret) = try await inbound.broker.addKey(try Self.newKey(try await inbound.body()), by: try inbound.caller)
         var object = json(key, connections: try await inbound.broker.connectionIDs(of: key.connections ?? []))
         object["key"] = .string(secret)
         return .json(.object(object), status: .created)

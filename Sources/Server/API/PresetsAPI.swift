@@ -6,9 +6,12 @@ enum PresetsAPI {
         try inbound.caller.requireUse()
         let query = try inbound.query(["q", "limit", "after"])
         let limit = try query.limit()
-        let after = try query.cursor { Preset.find($0) != nil } ?? ""
-        let found = Preset.search(try query.text("q") ?? "").filter { $0.id > after }
-        return .list(found.prefix(limit).map { .object($0.document) }, next: found.count > limit ? found[limit - 1].id : nil)
+        let ranked = Preset.search(try query.text("q") ?? "")
+        // What comes after the last page's last one, in the order of this search.
+        let after = try query.cursor { id in ranked.contains { $0.id == id } }
+        let start = after.flatMap { id in ranked.firstIndex { $0.id == id } }.map { $0 + 1 } ?? 0
+        let found = ranked[start...]
+        return .list(found.prefix(limit).map { .object($0.document) }, next: found.count > limit ? found[start + limit - 1].id : nil)
     }
 
     static func get(_ inbound: Inbound) async throws -> Outbound {

@@ -21,7 +21,19 @@ enum ServerAPI {
         Outbound(fields: [.contentType: "text/css; charset=utf-8", .cacheControl: "max-age=3600"], body: ByteBuffer(bytes: PackageResources.grantee_css))
     }
 
-    static func home(_ inbound: Inbound) async throws -> Outbound { inbound.faces.pages.home() }
+    static func consoleStyle(_ inbound: Inbound) async throws -> Outbound {
+        Outbound(fields: [.contentType: "text/css; charset=utf-8", .cacheControl: "max-age=3600"], body: ByteBuffer(bytes: PackageResources.console_css))
+    }
+
+    static func consoleScript(_ inbound: Inbound) async throws -> Outbound {
+        Outbound(fields: [.contentType: "text/javascript; charset=utf-8", .cacheControl: "max-age=3600"], body: ByteBuffer(bytes: PackageResources.console_js))
+    }
+
+    static func icon(_ inbound: Inbound) async throws -> Outbound {
+        Outbound(fields: [.contentType: "image/svg+xml", .cacheControl: "max-age=3600"], body: ByteBuffer(bytes: PackageResources.icon_svg))
+    }
+
+    static func home(_ inbound: Inbound) async throws -> Outbound { inbound.see("/console") }
 
     static func metrics(_ inbound: Inbound) async throws -> Outbound {
         if inbound.faces.metricsNeedKey {

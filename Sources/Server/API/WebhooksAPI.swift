@@ -116,7 +116,7 @@ enum WebhooksAPI {
     }
 
     /// The id of a delivery as a number; `nil` when it is none.
-    private static func sequence(_ text: String) -> Int? {
+    static func sequence(_ text: String) -> Int? {
         guard (1...18).contains(text.utf8.count), text.utf8.first != UInt8(ascii: "0"), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
         return Int(text)
     }

@@ -14,23 +14,31 @@ final class Faces: HTTPResponder {
     let broker: Broker
     let gateway: Gateway
     let pages: Pages
+    let console: Console
+    let sentForms = SentForms()
+    let signInGuard = SignInGuard()
     let publicURL: EndpointURL
     /// They need none where only this machine can ask, and no proxy stands between.
     let metricsNeedKey: Bool
     let trustedProxies: [Egress.CIDR]
+    /// For the console's settings page.
+    let facts: ServerFacts
     let limiter = RateLimiter()
     let logger: Logger
     let routes: RouteTable
 
     init(
-        broker: Broker, gateway: Gateway, pages: Pages, publicURL: EndpointURL, metricsNeedKey: Bool, trustedProxies: [Egress.CIDR], logger: Logger
+        broker: Broker, gateway: Gateway, pages: Pages, console: Console, publicURL: EndpointURL, metricsNeedKey: Bool, trustedProxies: [Egress.CIDR],
+        facts: ServerFacts, logger: Logger
     ) {
         self.broker = broker
         self.gateway = gateway
         self.pages = pages
+        self.console = console
         self.publicURL = publicURL
         self.metricsNeedKey = metricsNeedKey
         self.trustedProxies = trustedProxies
+        self.facts = facts
         self.logger = logger
         routes = RouteTable(routes: Routes.all)
     }
@@ -49,26 +57,52 @@ final class Faces: HTTPResponder {
         // NIO takes the first Host for the authority; a second one is left among the fields.
         guard request.head.authority?.isEmpty == false, request.headers[.host] == nil, let target = request.head.path, target.utf8.first == UInt8(ascii: "/")
         else {
-            return Problem(.invalidRequest, "the request needs one Host and a path").outbound.identified().response
+            var outbound = Problem(.invalidRequest, "the request needs one Host and a path").outbound
+            BrowserFields.complete(&outbound.fields, at: "/")
+            return outbound.identified().response
         }
         let path = target[..<(target.utf8.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex)]
+        var outbound: Outbound
         switch routes.match(request.method, path) {
         case .found(let route, let parameters):
-            let outbound = await answer(request, context, route, parameters)
+            outbound = await answer(request, context, route, parameters)
             route.meter.count(outbound.status.code)
             logger.debug("answered", metadata: ["route": "\(route.pattern)", "method": "\(request.method)", "status": "\(outbound.status.code)"])
-            return outbound.response
+            // Programs read these, and the hot path is among them.
+            if route.access.needsKey { return outbound.response }
         case .otherMethods(let methods):
-            var outbound = Problem(.methodNotAllowed, "this path takes \(methods.map(\.rawValue).joined(separator: ", "))").outbound
-            outbound.fields[.allow] = methods.map(\.rawValue).joined(separator: ", ")
-            return outbound.identified().response
+            let names = methods.map(\.rawValue).joined(separator: ", ")
+            outbound = await nowhere(Problem(.methodNotAllowed, "this path takes \(names)"), request, context, path)
+            if outbound.status == .methodNotAllowed { outbound.fields[.allow] = names }
         case .none:
-            return Problem(.notFound, "there is nothing at this path", fix: "GET /openapi.json lists what there is").outbound.identified().response
+            outbound = await nowhere(
+                Problem(.notFound, "there is nothing at this path", fix: "GET /openapi.json lists what there is"), request, context, path)
+        }
+        BrowserFields.complete(&outbound.fields, at: path)
+        return outbound.response
+    }
+
+    /// What no route answers. Below the console it is a page, and who is not signed in signs in first.
+    private func nowhere(_ problem: Problem, _ request: Request, _ context: ClientContext, _ path: Substring) async -> Outbound {
+        let id = RequestID.make()
+        guard BrowserFields.isOfConsole(path) else { return problem.outbound.identified(id) }
+        do throws(Problem) {
+            if let elsewhere = try misdirected(request) { return elsewhere.identified(id) }
+            guard let visit = try await person(request) else {
+                let stranger = Inbound(request: request, context: context, parameters: .none, faces: self, knownCaller: nil)
+                return try await SignInPage.instead(stranger).identified(id)
+            }
+            var problem = problem
+            problem.fix = problem.code == .methodNotAllowed ? "a form is sent here: go back to the page that has it" : nil
+            return console.problem(problem, for: visit, id: id).identified(id)
+        } catch {
+            return console.problem(error, for: nil, id: id).identified(id)
         }
     }
 
     private func answer(_ request: Request, _ context: ClientContext, _ route: RouteTable.Route, _ parameters: PathParameters) async -> Outbound {
         var caller: Caller?
+        var visit: ConsoleVisit?
         let inbound: Inbound
         do {
             switch route.access {
@@ -79,25 +113,30 @@ final class Faces: HTTPResponder {
                 caller = known
                 try limit(known)
             case .browser: if let elsewhere = try misdirected(request) { return elsewhere.identified() }
+            case .console:
+                if let elsewhere = try misdirected(request) { return elsewhere.identified() }
+                let stranger = Inbound(request: request, context: context, parameters: parameters, faces: self, knownCaller: nil)
+                guard let known = try await self.visit(request, form: stranger.consoleForm) else { return try await SignInPage.instead(stranger).identified() }
+                (visit, caller) = (known, known.caller)
             }
-            inbound = Inbound(request: request, parameters: parameters, faces: self, knownCaller: caller)
+            inbound = Inbound(request: request, context: context, parameters: parameters, faces: self, knownCaller: caller, knownVisit: visit)
             if let outbound = try route.shortcut?(inbound) { return outbound }
         } catch {
-            return failed(error, request, context, route, caller: caller, id: RequestID.make())
+            return failed(error, request, context, route, caller: caller, visit: visit, id: RequestID.make())
         }
         let scope = RequestID.Scope(id: RequestID.make(), key: caller?.key.id)
         return await RequestID.$scope.withValue(scope) {
             do {
                 return try await route.handler(inbound).identified(scope.id)
             } catch {
-                return failed(error, request, context, route, caller: caller, id: scope.id)
+                return failed(error, request, context, route, caller: caller, visit: visit, id: scope.id)
             }
         }
     }
 
     /// What is thrown, as an answer; what concerns the operator, in the log under the answer's own `Request-Id`.
     private func failed(
-        _ error: any Error, _ request: Request, _ context: ClientContext, _ route: RouteTable.Route, caller: Caller?, id: String
+        _ error: any Error, _ request: Request, _ context: ClientContext, _ route: RouteTable.Route, caller: Caller?, visit: ConsoleVisit?, id: String
     ) -> Outbound {
         let problem: Problem
         if let known = error as? Problem {
@@ -109,7 +148,12 @@ final class Faces: HTTPResponder {
             logger.error("internal error", metadata: ["request_id": "\(id)", "route": "\(route.pattern)", "error": "\(type(of: error))"])
             problem = Problem(.internal, "something went wrong here; the log has the details under \(id)")
         }
-        return (route.access == .browser ? pages.problem(problem) : problem.outbound).identified(id)
+        switch route.access {
+        case .browser where BrowserFields.isOfConsole(route.pattern[...]): return console.problem(problem, for: nil, id: id).identified(id)
+        case .browser: return pages.problem(problem).identified(id)
+        case .console: return console.problem(problem, for: visit, id: id).identified(id)
+        case .anyone, .key, .keyAtHost: return problem.outbound.identified(id)
+        }
     }
 
     /// At the door, rather than by what was asked.

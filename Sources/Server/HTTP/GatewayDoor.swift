@@ -32,11 +32,35 @@ struct FrontChannel: ServerChildChannel {
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
         http1.setup(channel: channel, logger: logger).flatMapThrowing { value in
-            guard let faces = gate.faces else { return value }
             let pipeline = channel.pipeline.syncOperations
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            try pipeline.addHandler(faces.gateway.handler(on: channel.eventLoop, door: faces), position: .after(decoder))
+            if let faces = gate.faces {
+                try pipeline.addHandler(faces.gateway.handler(on: channel.eventLoop, door: faces), position: .after(decoder))
+            } else {
+                try pipeline.addHandler(EarlyCaller(gate), position: .after(decoder))
+            }
             return value
+        }
+    }
+
+    /// Keeps the gateway's place in a connection that came before the server was ready, until its first request.
+    private final class EarlyCaller: ChannelInboundHandler, RemovableChannelHandler {
+        typealias InboundIn = HTTPServerRequestPart
+        private let gate: Gate
+
+        init(_ gate: Gate) { self.gate = gate }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            // Too early still: that is said, and ends the connection.
+            guard let faces = gate.faces else { return context.fireChannelRead(data) }
+            do {
+                let pipeline = context.pipeline.syncOperations
+                try pipeline.addHandler(faces.gateway.handler(on: context.eventLoop, door: faces), position: .after(self))
+                context.fireChannelRead(data)
+                pipeline.removeHandler(self, promise: nil)
+            } catch {
+                context.fireErrorCaught(error)
+            }
         }
     }
 

@@ -10,12 +10,18 @@ struct Inbound: Sendable {
     static let bodyLimit = 1 << 20
 
     let request: Request
+    let context: ClientContext
     let parameters: PathParameters
     let faces: Faces
     /// Known on every route that needs a key.
     let knownCaller: Caller?
+    /// Known on every route of the console.
+    var knownVisit: ConsoleVisit?
 
     var broker: Broker { faces.broker }
+
+    /// The address that the request comes from.
+    var client: String { context.client(of: request, behind: faces.trustedProxies) }
 
     /// - Throws: `unauthenticated` where the route let anyone in.
     var caller: Caller {

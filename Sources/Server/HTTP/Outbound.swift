@@ -80,6 +80,9 @@ extension HTTPField.Name {
     static let host = HTTPField.Name("Host")!
     static let requestID = HTTPField.Name("Request-Id")!
     static let secFetchSite = HTTPField.Name("Sec-Fetch-Site")!
+    static let secPurpose = HTTPField.Name("Sec-Purpose")!
+    static let purpose = HTTPField.Name("Purpose")!
+    static let clearSiteData = HTTPField.Name("Clear-Site-Data")!
 }
 
 extension Problem {

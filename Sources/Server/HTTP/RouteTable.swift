@@ -77,6 +77,8 @@ struct RouteTable: Sendable {
         case keyAtHost
         /// A browser at the public URL's own host.
         case browser
+        /// The same, with somebody signed in at the console; what it sends comes from this session's own pages.
+        case console
 
         var needsKey: Bool { self == .key || self == .keyAtHost }
     }
@@ -112,6 +114,8 @@ struct RouteTable: Sendable {
 
 /// The raw segments that a route's placeholders matched.
 struct PathParameters: Sendable {
+    static let none = PathParameters(names: [], first: nil, second: nil)
+
     fileprivate let names: [String]
     fileprivate let first: Substring?
     fileprivate let second: Substring?

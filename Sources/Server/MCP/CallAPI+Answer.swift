@@ -49,7 +49,7 @@ extension ToolResult {
             [
                 "The API does not take the access token, even if it is new."
                     + (call.subject.isEmpty
-                        ? " Tell the person that a builder has to connect \(call.connection) again (`grantee connect \(call.connection)`)."
+                        ? " A builder has to connect \(call.connection) again: by a link of the tool connect, or with `grantee connect \(call.connection)`."
                         : " Use the tool connect for \(call.connection) and subject \(call.subject).")
             ]
         case 403: ["The API forbids it to this account: it may lack a permission or a scope. Do not repeat it."]

@@ -56,7 +56,10 @@ extension ToolResult {
         case .notConnected, .reauthorizationRequired:
             let id = connection ?? "the connection"
             if subject.isEmpty {
-                return "Tell the person that a builder has to connect \(id) (`grantee connect \(id)`); or name the subject whose account it is."
+                return """
+                    Use the tool connect with connection \(id): its link is for a builder, who confirms it and connects the account that all share \
+                    (or runs `grantee connect \(id)`). Or name the subject whose account it is.
+                    """
             }
             return "Use the tool connect with connection \(id), subject \(subject) and a return_url, give the person the link, and call again afterwards."
         case .rateLimited, .unavailable: return "\(wait), then call again. Do not repeat in a loop."

@@ -22,7 +22,7 @@ enum ConnectPages {
     }
 
     /// The cookie that is there, or a new one; its life begins anew either way.
-    private static func bound(_ inbound: Inbound) -> (value: String, fields: HTTPFields) {
+    static func bound(_ inbound: Inbound) -> (value: String, fields: HTTPFields) {
         let value = binding(inbound) ?? Entropy.system.token(bytes: 32)
         let secure = inbound.faces.publicURL.scheme == .https ? "; Secure" : ""
         return (value, [.setCookie: "\(cookieName(inbound.faces.publicURL))=\(value); Path=/; Max-Age=1800; HttpOnly; SameSite=Lax\(secure)"])
@@ -33,14 +33,20 @@ enum ConnectPages {
     /// Consumes nothing, whoever opens it: mail scanners do.
     static func show(_ inbound: Inbound) async throws -> Outbound {
         let ticket = try inbound.path("ticket")
-        let page = try await inbound.broker.connectPage(ticket: ticket)
+        let page = try await inbound.broker.connectPage(ticket: ticket, binding: binding(inbound))
         let (value, fields) = bound(inbound)
         if page.redirectsAtOnce, page.ended == nil, inbound.request.method == .get {
             return .redirect(try await inbound.broker.beginAttempt(ticket: ticket, binding: value), fields: fields)
         }
-        var outbound = inbound.faces.pages.connect(page, ticket: ticket)
+        var outbound = inbound.faces.pages.connect(page, ticket: ticket, isOwn: try await isOwn(page.session, inbound))
         if page.ended == nil { outbound.fields[.setCookie] = fields[.setCookie] }
         return inbound.request.method == .head ? Outbound(outbound.status, fields: outbound.fields) : outbound
+    }
+
+    /// Whether the trip was begun at the console by whoever is signed in there. In any other browser the page asks first. SEC-03.
+    private static func isOwn(_ session: ConnectSession, _ inbound: Inbound) async throws(Problem) -> Bool {
+        guard session.options.returnURL?.hasPrefix(inbound.faces.publicURL.origin + "/console/") ?? false, inbound.request.method == .get else { return false }
+        return try await inbound.faces.person(inbound.request)?.caller.key.id == session.keyID
     }
 
     /// Each time a new attempt with its own state.

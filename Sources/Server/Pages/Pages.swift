@@ -14,18 +14,24 @@ struct Pages: Sendable {
         template = try MustacheTemplate(string: String(decoding: PackageResources.page_mustache, as: UTF8.self))
     }
 
-    func home() -> Outbound {
-        page(["title": "Grantee is running", "home": true])
-    }
-
-    func connect(_ page: Broker.ConnectPage, ticket: String, error: String? = nil, detail: String? = nil, username: String = "") -> Outbound {
+    /// - Parameter isOwn: whether whoever opens the link began the trip, at the console: then nothing is asked again.
+    func connect(
+        _ page: Broker.ConnectPage, ticket: String, isOwn: Bool = false, error: String? = nil, detail: String? = nil, username: String = ""
+    ) -> Outbound {
         var values = subject(page.session, page.connection)
         if let ended = page.ended {
             values["ended"] = Self.words(for: page.session, state: ended)
             return self.page(values.merging(["title": "This link is over"]) { $1 }, status: .gone)
         }
         values["ticket"] = ticket
+        values["pair"] = pair(page.session, page.connection)
+        if page.needsConfirmation {
+            values["confirm"] = true
+            return self.page(values.merging(["title": "To be confirmed at the console"]) { $1 })
+        }
         values["username"] = username
+        // Chromium lets no form end at another origin, so the way there is a page, not a redirect.
+        if isOwn, !page.asksForPassword { values["straight_on"] = "/connect/\(ticket)/continue" }
         if let error { values["error"] = error }
         if let detail { values["error_detail"] = ProviderProblemText.shown(detail) }
         values[page.asksForPassword ? "password" : "continue"] = true
@@ -34,6 +40,12 @@ struct Pages: Sendable {
 
     private func subject(_ session: ConnectSession, _ connection: Connection) -> [String: Any] {
         ["connection": connection.settings.name, "app": session.appName, "subject": session.subject.isEmpty ? "shared by the whole app" : session.subject]
+    }
+
+    /// Who asks, and what for, at a glance: the first letters of both.
+    private func pair(_ session: ConnectSession, _ connection: Connection) -> [String: String] {
+        func letter(_ name: String) -> String { name.first { $0.isLetter || $0.isNumber }.map { $0.uppercased() } ?? "·" }
+        return ["app": letter(session.appName), "connection": letter(connection.settings.name)]
     }
 
     func result(_ session: ConnectSession, _ connection: Connection?) -> Outbound {
@@ -54,13 +66,14 @@ struct Pages: Sendable {
     }
 
     func problem(_ problem: Problem) -> Outbound {
-        var words = ["title": problem.code.title, "text": problem.detail + ".", "code": problem.code.rawValue, "kind": "failed"]
-        if let fix = problem.fix { words["fix"] = fix + "." }
+        var words = ["title": problem.code.title, "text": Self.sentence(problem.detail), "code": problem.code.rawValue, "kind": "failed"]
+        if let fix = problem.fix { words["fix"] = Self.sentence(fix) }
+        if let id = RequestID.current { words["request"] = id }
         return page(["title": problem.code.title, "result": words], status: .init(code: problem.code.status))
     }
 
     private func page(_ values: [String: Any], status: HTTPResponse.Status = .ok) -> Outbound {
-        let policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         var outbound = Outbound(status, body: ByteBuffer(string: template.render(values)))
         outbound.fields = [
             .contentType: "text/html; charset=utf-8", .cacheControl: "no-store", .contentSecurityPolicy: policy,
@@ -70,6 +83,8 @@ struct Pages: Sendable {
     }
 
     // MARK: Words
+
+    private static func sentence(_ text: String) -> String { text.prefix(1).uppercased() + text.dropFirst() + "." }
 
     private static func words(for session: ConnectSession, state: ConnectSession.State) -> [String: String] {
         switch state {

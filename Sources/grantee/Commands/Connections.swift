@@ -5,7 +5,8 @@ import OAuth
 
 struct Connections: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Set up External API connections.", subcommands: [List.self, Show.self, Add.self, Edit.self, Remove.self], defaultSubcommand: List.self)
+        abstract: "Set up External API connections.", subcommands: [List.self, Show.self, Add.self, Edit.self, Remove.self, Test.self],
+        defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List connections.")

@@ -35,7 +35,7 @@ struct Demo: AsyncParsableCommand {
                 if check {
                     try await DemoCheck(stage: stage).run()
                 } else {
-                    stage.welcome()
+                    try await stage.welcome()
                     try await Task.sleep(for: .seconds(365 * 86_400))
                 }
             } catch is CancellationError {
@@ -164,12 +164,14 @@ extension DemoStage.Ready {
 
     private var agentConnections: String { DemoConnection.all.filter { !$0.agentPaths.isEmpty }.map(\.id).joined(separator: " and ") }
 
-    func welcome() {
+    func welcome() async throws {
+        let console = try await api.send(.post, "/v1/console-links")["url"]?.string ?? ""
         var table = Table("CONNECTION", "GRANT TYPE", "PKCE", "CLIENT AUTHENTICATION", "WHAT IT IS")
         for connection in DemoConnection.all {
             table.add(connection.id, connection.grantType, connection.pkce ?? "", connection.clientAuthentication, connection.name)
         }
         Terminal.write("Listening on \(serverURL)")
+        Terminal.write("The console is \(console)  (one use, 5 minutes; `grantee console` makes another)")
         Terminal.write("The rehearsal provider is \(providerURL) (sign in as alice, password: password)\n")
         table.print(nothing: "")
         Terminal.write(

@@ -6,23 +6,30 @@ struct Presets: AsyncParsableCommand {
         abstract: "List what is known about providers, or show one.",
         discussion: "A query that is a preset's id shows that preset with its setup notes.")
 
-    @Argument(help: "A part of an id or name.") var query: String?
+    @Argument(help: "A part of an id or name, or a host.") var query: String?
     @OptionGroup var server: ServerOptions
 
     func run() async throws {
         let items = try await server.client().list("/v1/presets", query: [("q", query)])
         if let query, let preset = items.first(where: { $0["id"]?.string == query }) { return server.show(preset) { Self.print(preset) } }
         server.show(["items": .array(items)]) {
-            var table = Table("ID", "NAME", "GRANT TYPES")
+            var table = Table("ID", "NAME", "GRANT TYPES", "STATE")
             for item in items {
-                // The four that a connection can have; a preset knows more of its provider.
+                // Those that a connection can have; a preset knows more of its provider.
                 let types = (item["grant_types"]?.array ?? []).compactMap(\.string).filter {
                     ["authorization_code", "client_credentials", "password"].contains($0)
                 }
-                table.add(item["id"]?.shown ?? "", item["name"]?.shown ?? "", types.joined(separator: " "))
+                table.add(item["id"]?.shown ?? "", item["name"]?.shown ?? "", types.joined(separator: " "), Self.state(item))
             }
             table.print(nothing: "No preset fits. `grantee connections add` takes the URLs of any provider.")
         }
+    }
+
+    /// In one word: whether a connection can be made with it, and how well its endpoints are known.
+    private static func state(_ preset: JSONValue) -> String {
+        if preset["unsupported"] != nil { return "unsupported" }
+        if preset["deprecated"] != nil { return "deprecated" }
+        return preset["verified"]?.bool == true ? "verified" : "one source"
     }
 
     private static func print(_ preset: JSONValue) {
@@ -38,6 +45,8 @@ struct Presets: AsyncParsableCommand {
             sheet.add(
                 "variable \(name)", [value["description"]?.string, value["example"]?.string.map { "such as \($0)" }].compactMap(\.self).joined(separator: ", "))
         }
+        sheet.add("state", state(preset))
+        for name in ["caution", "unsupported", "deprecated"] { sheet.add(name, preset[name]?.shown) }
         for note in preset["setup_notes"]?.array ?? [] { sheet.add("note", note.shown) }
         sheet.print()
     }

@@ -33,9 +33,15 @@ struct Serve: AsyncParsableCommand {
                     try await server.run { listening in
                         Terminal.write("Listening on \(listening.url)")
                         guard Terminal.output.isTerminal else { return }
+                        do {
+                            // On the terminal alone: what goes to a file is read later, by others.
+                            Terminal.write("Console \(try await listening.signInLink())  (one use, 5 minutes; `grantee console` makes another)")
+                        } catch {
+                            Terminal.say("No link to the console could be made; `grantee console` makes one.")
+                        }
                         if listening.publicURL != listening.url { Terminal.say("Public URL: \(listening.publicURL)") }
                         Terminal.say("The admin API key is in \(configuration.dataDirectory)/admin.key; the other commands find it by themselves.")
-                        Terminal.say("Next: `grantee presets`, then `grantee connections add`. Stop with Ctrl-C.")
+                        Terminal.say("Next: open the console, or `grantee presets`, then `grantee connections add`. Stop with Ctrl-C.")
                     }
                 }
             ], logger: logger)
