@@ -170,7 +170,8 @@ let package = Package(
             name: "GatewayTests",
             dependencies: [
                 "TestSupport", "Gateway", "Server", "Broker", "Vault", "Egress", "RehearsalProvider", "OAuth", "CZlib",
-                product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"), product("NIOHPACK", "swift-nio-http2"),
+                product("HTTPTypes", "swift-http-types"), product("NIOCore", "swift-nio"), product("NIOEmbedded", "swift-nio"),
+                product("NIOHPACK", "swift-nio-http2"),
                 product("NIOHTTP1", "swift-nio"), product("NIOHTTP2", "swift-nio-http2"), product("NIOPosix", "swift-nio"),
                 product("NIOSSL", "swift-nio-ssl"),
             ],

@@ -53,6 +53,11 @@ struct KeyHash: Hashable, Sendable {
         if key.utf8.withContiguousStorageIfAvailable({ hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }) == nil { hash.update(data: Array(key.utf8)) }
         words = hash.finalize().withUnsafeBytes { $0.loadUnaligned(as: SIMD4<UInt64>.self) }
     }
+    init(of key: Span<UInt8>) {
+        var hash = SHA256()
+        key.withUnsafeBytes { hash.update(bufferPointer: $0) }
+        words = hash.finalize().withUnsafeBytes { $0.loadUnaligned(as: SIMD4<UInt64>.self) }
+    }
     /// `nil` unless there are 32 bytes.
     init?(stored bytes: [UInt8]) {
         guard bytes.count == SHA256.byteCount else { return nil }

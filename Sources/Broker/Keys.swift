@@ -34,8 +34,13 @@ extension Broker {
     }
 
     /// A SHA-256 and a look-up in memory. `nil` = an unknown or expired key.
-    package func authenticate(_ key: Substring) -> Caller? {
-        guard let caller = callers.find(KeyHash(of: key)) else { return nil }
+    package func authenticate(_ key: Substring) -> Caller? { caller(KeyHash(of: key)) }
+
+    /// The same of a key whose bytes are part of something longer.
+    package func authenticate(_ key: Span<UInt8>) -> Caller? { caller(KeyHash(of: key)) }
+
+    private func caller(_ hash: KeyHash) -> Caller? {
+        guard let caller = callers.find(hash) else { return nil }
         if let expiry = caller.key.expiresAt, expiry <= clock.now() { return nil }
         return caller
     }

@@ -27,7 +27,7 @@ struct AskedRequest {
 }
 
 /// A request that may go to an API: who asks is known, and all that can be judged before its token is at hand was judged.
-struct AdmittedRequest {
+final class AdmittedRequest {
     let caller: Caller
     let destination: Destination
     let subject: String
@@ -38,10 +38,25 @@ struct AdmittedRequest {
     let method: HTTPMethod
     let path: TargetPath
     let query: Substring?
-    let fields: HTTPHeaders
+    let fields: Fields
     let framing: AskedRequest.Framing
     let fingerprint: String?
     let id: String
+    /// Where it came whole with the head.
+    let body: ByteBuffer?
+
+    /// The caller's fields that go on.
+    enum Fields {
+        case headers(HTTPHeaders)
+        case lines(FieldLines)
+
+        var headers: HTTPHeaders {
+            switch self {
+            case .headers(let fields): fields
+            case .lines(let lines): lines.headers()
+            }
+        }
+    }
 
     /// - Throws: `forbidden`, `invalid_request`, `rate_limited` or `method_not_allowed`, saying what denies it and how to change that.
     init(
@@ -52,6 +67,7 @@ struct AdmittedRequest {
         self.isAgent = isAgent
         self.isScanned = isAgent || isScanned
         self.id = id
+        body = nil
         subject = asked.subject
         method = asked.method
         framing = asked.framing
@@ -63,14 +79,29 @@ struct AdmittedRequest {
         query = try TargetQuery.checked(asked.query, reserved: destination.ownParameters)
         if isAgent {
             if let denial = destination.policy.denial(method: method.rawValue, path: path.text.isEmpty ? "/" : path.text) { throw denial }
-            fields = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: destination.policy)
+            fields = .headers(try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: destination.policy))
             fingerprint = broker.fingerprint(asked.method.rawValue, asked.path, query: asked.query, body: asked.arguments)
             try broker.admit(agentCall: path.text, subject: subject, for: caller)
         } else {
             let forwarded = try RequestFields.forwarded(asked.fields, injected: destination.ownFields, policy: nil)
-            fields = isScanned ? RequestFields.whole(forwarded) : forwarded
+            fields = .headers(isScanned ? RequestFields.whole(forwarded) : forwarded)
             fingerprint = nil
         }
+    }
+
+    /// The same of a request that was read as it lies in memory, by somebody whose role is not `agent`.
+    init(_ short: ShortRequest, to destination: Destination, for caller: Caller, id: String, broker: Broker) throws(Problem) {
+        self.caller = caller
+        self.destination = destination
+        self.id = id
+        isAgent = false
+        isScanned = false
+        fingerprint = nil
+        (subject, method, body, fields) = (short.subject, short.method, short.body, .lines(short.lines))
+        framing = short.length.map { .length($0) } ?? .none
+        try broker.admit(caller, to: destination, subject: subject)
+        path = try TargetPath(short.path, isCanonical: false, allowsEncodedSlash: destination.connection.settings.allowEncodedSlash)
+        query = try TargetQuery.checked(short.query, reserved: destination.ownParameters)
     }
 
     /// Sending it twice does what sending it once does. RFC 9110 §9.2.2.
@@ -82,36 +113,83 @@ struct AdmittedRequest {
     }
 
     /// Where it goes at the API.
-    func path(_ credential: Credential) -> String { TargetPath.join(base: credential.base.path, path) }
+    func path(_ credential: Credential) -> String {
+        // Most APIs have the whole of their host.
+        credential.pathBefore.isEmpty && !path.text.isEmpty ? path.text : TargetPath.join(base: credential.base.path, path)
+    }
 
-    /// As it goes to the API.
-    /// - Parameter path: ``path(_:)``.
-    func head(_ credential: Credential, path: String) -> HTTPRequestHead {
+    /// As it goes to the API over HTTP/2.
+    func head(_ credential: Credential) -> HTTPRequestHead {
         var headers = HTTPHeaders()
-        headers.reserveCapacity(fields.count + credential.fields.count + 3)
         headers.add(name: "Host", value: credential.authority)
-        for field in fields { headers.add(name: field.name, value: field.value) }
+        headers.add(contentsOf: fields.headers)
         switch framing {
-        case .none: if method == .POST || method == .PUT || method == .PATCH { headers.add(name: "Content-Length", value: "0") }
+        case .none: if saysThatThereIsNoBody { headers.add(name: "Content-Length", value: "0") }
         case .length(let length): headers.add(name: "Content-Length", value: length)
         case .chunked: headers.add(name: "Transfer-Encoding", value: "chunked")
         }
         // What is scanned is read as it is.
         if isScanned { headers.add(name: "Accept-Encoding", value: "identity") }
         for field in credential.fields { headers.add(name: field.name, value: field.value) }
-        return HTTPRequestHead(version: .http1_1, method: method, uri: uri(credential, path, rules: credential.query), headers: headers)
+        return HTTPRequestHead(version: .http1_1, method: method, uri: uri(credential, path(credential), rules: credential.query), headers: headers)
     }
 
     /// As a person may see it: a mask in the place of the token.
-    func shown(_ credential: Credential, path: String) -> String {
+    func shown(_ credential: Credential) -> String {
         let (own, rules) = credential.shown
-        var lines = ["\(method.rawValue) \(uri(credential, path, rules: rules)) HTTP/1.1", "Host: \(credential.authority)"]
-        lines += fields.map { "\($0.name): \($0.value)" }
+        var lines = ["\(method.rawValue) \(uri(credential, path(credential), rules: rules)) HTTP/1.1", "Host: \(credential.authority)"]
+        lines += fields.headers.map { "\($0.name): \($0.value)" }
         if case .length(let length) = framing { lines.append("Content-Length: \(length)") }
         if isScanned { lines.append("Accept-Encoding: identity") }
         lines += own.map { "\($0.name): \($0.value)" }
         return lines.joined(separator: "\n")
     }
+
+    /// The same as HTTP/1.1 writes it: the credential is put in last.
+    func write(into buffer: inout ByteBuffer, _ credential: Credential) {
+        buffer.writeString(method.rawValue)
+        buffer.writeStaticString(" ")
+        writeTarget(into: &buffer, credential)
+        buffer.writeBytes(credential.hostLine)
+        switch fields {
+        case .headers(let fields): buffer.write(lines: fields)
+        case .lines(let lines): lines.write(into: &buffer)
+        }
+        switch framing {
+        case .none: if saysThatThereIsNoBody { buffer.writeStaticString("Content-Length: 0\r\n") }
+        case .length(let length): buffer.write(line: "Content-Length", length)
+        case .chunked: buffer.writeStaticString("Transfer-Encoding: chunked\r\n")
+        }
+        if isScanned { buffer.writeStaticString("Accept-Encoding: identity\r\n") }
+        buffer.writeBytes(credential.lastLines)
+    }
+
+    private func writeTarget(into buffer: inout ByteBuffer, _ credential: Credential) {
+        if path.text.isEmpty {
+            buffer.writeString(credential.base.path)
+        } else {
+            buffer.writeBytes(credential.pathBefore)
+            buffer.writeString(path.text)
+        }
+        var separator: StaticString = "?"
+        if let own = credential.base.query {
+            buffer.writeStaticString(separator)
+            buffer.writeString(own)
+            separator = "&"
+        }
+        if let query {
+            buffer.writeStaticString(separator)
+            buffer.writeSubstring(query)
+            separator = "&"
+        }
+        if let rules = credential.query {
+            buffer.writeStaticString(separator)
+            buffer.writeString(rules)
+        }
+    }
+
+    /// Where a body would be expected. RFC 9110 §8.6.
+    private var saysThatThereIsNoBody: Bool { method == .POST || method == .PUT || method == .PATCH }
 
     private func uri(_ credential: Credential, _ path: String, rules: String?) -> String {
         var uri = path
@@ -128,14 +206,12 @@ struct AdmittedRequest {
     }
 
     /// As the activity log keeps it.
-    /// - Parameters:
-    ///   - path: ``path(_:)``, where there is a credential.
-    ///   - isSent: whether the token went out.
-    func record(_ credential: Credential?, path: String?, isSent: Bool, status: Int?, result: String) -> APICall {
+    /// - Parameter isSent: whether the token went out.
+    func record(_ credential: Credential?, isSent: Bool, status: Int?, result: String) -> APICall {
         APICall(
             key: caller.key.id, connectionUID: destination.connection.uid, connection: destination.connection.id, subject: subject,
             grant: isSent ? credential?.grantUID : nil, method: method.rawValue, host: credential?.authority ?? "",
-            path: path ?? self.path.text, status: status, result: result, requestID: id,
+            path: credential.map { path($0) } ?? path.text, status: status, result: result, requestID: id,
             policyRevision: isAgent ? destination.connection.revision : nil, arguments: fingerprint)
     }
 }

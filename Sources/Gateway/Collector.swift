@@ -71,8 +71,8 @@ final class Collector: AnswerSink {
     func bodyDemandChanged() {}
     func flushAnswer() {}
 
-    func answer(_ head: HTTPResponseHead) {
-        answer.status = Int(head.status.code)
+    func answer(_ head: AnswerHead) {
+        answer.status = head.status
         answer.headers = head.headers.map { ($0.name, $0.value) }
         answer.request = exchange?.shownRequest ?? ""
     }

@@ -6,10 +6,17 @@ struct ConnectionOptions {
     /// Normalised; without those that are dropped wherever they stand.
     private var names: Set<String> = []
 
+    init() {}
+
     init(_ fields: HTTPHeaders) {
-        for (name, value) in fields where FieldName.matches(name, normal: "connection") && !Self.isUsual(value) {
-            for part in value.utf8.split(separator: UInt8(ascii: ",")) { add(part) }
-        }
+        for (name, value) in fields where FieldName.matches(name, normal: "connection") && !Self.isUsual(value) { add(value) }
+    }
+
+    var isEmpty: Bool { names.isEmpty }
+
+    /// What one more `Connection` field lists.
+    mutating func add(_ value: String) {
+        for part in value.utf8.split(separator: UInt8(ascii: ",")) { add(part) }
     }
 
     private mutating func add(_ part: Substring.UTF8View) {

@@ -120,15 +120,9 @@ final class Dial {
 
     private func speak(on channel: any Channel) {
         guard !isOver else { return }
-        let handler = UpstreamHandler(upstream)
+        let handler = UpstreamConnection(upstream)
         do {
-            let pipeline = channel.pipeline.syncOperations
-            var framing = HTTPRequestEncoder.Configuration()
-            framing.automaticallySetFramingHeaders = false
-            var limits = NIOHTTPDecoderLimitConfiguration()
-            (limits.maxHeaderFieldSize, limits.maxHeaderListSize, limits.maxHeaderFieldCount) = (64 << 10, 64 << 10, 100)
-            let decoder = HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop, limitConfiguration: limits)
-            try pipeline.addHandlers(HTTPRequestEncoder(configuration: framing), ByteToMessageHandler(decoder), handler)
+            try channel.pipeline.syncOperations.addHandler(handler)
             finish(channel)
             upstream.opened(handler)
         } catch {

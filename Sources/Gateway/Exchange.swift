@@ -10,7 +10,7 @@ protocol AnswerSink: AnyObject {
     var isWritable: Bool { get }
     /// The exchange is ready for the request's body.
     func goOn()
-    func answer(_ head: HTTPResponseHead)
+    func answer(_ head: AnswerHead)
     func answer(_ body: ByteBuffer)
     func flushAnswer()
     func endAnswer(_ trailers: HTTPHeaders?)
@@ -42,8 +42,6 @@ final class Exchange: Placed {
     private let sink: any AnswerSink
     private var phase = Phase.fetching
     private var credential: Credential?
-    /// At the API.
-    private var path: String?
     private var connection: UpstreamHandler?
 
     // The request's body: kept while it may have to be sent (again).
@@ -58,7 +56,7 @@ final class Exchange: Placed {
     // The answer.
     private var filter: AnswerFilter?
     private var status: Int?
-    private var held: [HTTPClientResponsePart] = []
+    private var held: [AnswerPart] = []
     private var pendingEnd: (isSet: Bool, trailers: HTTPHeaders?) = (false, nil)
 
     private var isSent = false
@@ -73,6 +71,7 @@ final class Exchange: Placed {
         self.loop = loop
         self.sink = sink
         lastProgress = loop.now
+        requestEnded = request.body != nil
     }
 
     private var broker: Broker { loop.gateway.broker }
@@ -89,6 +88,12 @@ final class Exchange: Placed {
         } else {
             fetch(refused: nil)
         }
+    }
+
+    /// With what the caller of this has seen to: calls are recorded, and the credential is fresh.
+    func start(_ credential: Credential) {
+        loop.add(self)
+        connect(credential)
     }
 
     /// Whether the request's body may come.
@@ -178,7 +183,6 @@ final class Exchange: Placed {
 
     private func connect(_ credential: Credential) {
         self.credential = credential
-        path = request.path(credential)
         phase = .connecting
         lastProgress = loop.now
         if tries > 0 || isRenewed {
@@ -195,24 +199,21 @@ final class Exchange: Placed {
     var isWaiting: Bool { phase == .connecting }
 
     /// What was sent, for people; `nil` before there is a token.
-    var shownRequest: String? {
-        guard let credential, let path else { return nil }
-        return request.shown(credential, path: path)
-    }
+    var shownRequest: String? { credential.map(request.shown) }
 
     /// - Parameter wasReused: whether others have used the connection before, so that the API may be about to close it.
     func begin(on connection: UpstreamHandler, wasReused: Bool) {
-        guard let credential, let path else { return }
+        guard let credential else { return }
         self.connection = connection
         self.wasReused = wasReused
         phase = .asked
         lastProgress = loop.now
         isSent = true
-        connection.send(request.head(credential, path: path))
+        connection.send(request, credential)
+        if let body = request.body, body.readableBytes > 0 { connection.send(body) }
         for chunk in kept { connection.send(chunk) }
         dropWhatIsTooMuch()
-        if requestEnded { connection.sendEnd() }
-        connection.flush()
+        if requestEnded { connection.sendEnd() } else { connection.flush() }
         // What is written may fail at once; then the sink may be with its next request.
         if phase == .asked { sink.goOn() }
     }
@@ -233,12 +234,12 @@ final class Exchange: Placed {
         }
     }
 
-    func received(_ part: HTTPClientResponsePart) {
+    func received(_ part: AnswerPart) {
         lastProgress = loop.now
         switch phase {
         case .asked:
             guard case .head(let head) = part else { return }
-            if head.status == .unauthorized, mayRenew {
+            if head.status == 401, mayRenew {
                 phase = .refused
                 held = [part]
                 fetch(refused: credential?.generation)
@@ -318,25 +319,26 @@ final class Exchange: Placed {
 
     // MARK: Answer
 
-    private func begin(_ head: HTTPResponseHead) {
-        if head.status == .unauthorized, isRenewed, let credential { loop.gateway.renewals.note(refusedAnew: credential, at: loop.now) }
+    private func begin(_ head: AnswerHead) {
+        if head.status == 401, isRenewed, let credential { loop.gateway.renewals.note(refusedAnew: credential, at: loop.now) }
         do {
-            var fields = AnswerFields.returned(head.headers)
+            var head = head
             if request.isScanned, let credential {
-                let filter = try AnswerFilter(loop.scan(for: credential), fields: &fields, hasBody: request.method != .HEAD && head.status.mayHaveResponseBody)
-                self.filter = filter
+                var fields = head.headers
+                filter = try AnswerFilter(loop.scan(for: credential), fields: &fields, hasBody: request.method != .HEAD && head.mayHaveBody)
+                head = AnswerHead(status: head.status, headers: fields)
             }
-            fields.add(name: "Grantee-Request-Id", value: request.id)
-            status = Int(head.status.code)
+            head.requestID = request.id
+            status = head.status
             record(result: "ok")
             phase = .answering
-            sink.answer(HTTPResponseHead(version: .http1_1, status: head.status, headers: fields))
+            sink.answer(head)
         } catch {
             fail(error.problem(request.destination))
         }
     }
 
-    private func go(on part: HTTPClientResponsePart) {
+    private func go(on part: AnswerPart) {
         switch part {
         case .head: break
         case .body(let chunk):
@@ -406,6 +408,6 @@ final class Exchange: Placed {
     private func record(result: String) {
         guard !isRecorded else { return }
         isRecorded = true
-        broker.record(request.record(credential, path: path, isSent: isSent, status: status, result: result), at: broker.now)
+        broker.record(request.record(credential, isSent: isSent, status: status, result: result), at: broker.now)
     }
 }

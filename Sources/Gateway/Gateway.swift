@@ -35,7 +35,17 @@ package final class Gateway: Sendable {
         tls = try NIOSSLContext(configuration: configuration)
     }
 
-    /// For one caller's connection; called on its event loop.
+    /// Joins the pipeline of a caller's connection, whose first handlers are the HTTP codec's; called on its event loop.
+    /// - Parameter decoder: of requests.
+    package func join(_ pipeline: ChannelPipeline.SynchronousOperations, after decoder: any ChannelHandler, on eventLoop: any EventLoop, door: any Door) throws
+    {
+        let loop = loop(on: eventLoop)
+        let handler = GatewayHandler(loop, door: door)
+        try pipeline.addHandler(handler, position: .after(decoder))
+        try pipeline.addHandler(ShortcutHandler(loop, door: door, before: handler), position: .first)
+    }
+
+    /// The same without the shortcut, for a connection on which something may have come already.
     package func handler(on eventLoop: any EventLoop, door: any Door) -> GatewayHandler { GatewayHandler(loop(on: eventLoop), door: door) }
 
     /// Called on the loop.

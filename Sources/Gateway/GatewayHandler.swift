@@ -23,6 +23,8 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         case calling(Exchange)
         /// Answered before its body had come: that is thrown away.
         case draining
+        /// The shortcut's, which stands before it.
+        case shortcut
     }
     static let prefix = "/gateway/"
 
@@ -82,7 +84,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     /// Whether a part's turn has come.
     private func isNext(_ part: HTTPServerRequestPart) -> Bool {
         switch (state, part) {
-        case (.finding, _): false
+        case (.finding, _), (.shortcut, _): false
         case (.calling, .head), (.draining, .head): false
         case (.elsewhere, .head(let head)): !Self.isOurs(head)
         default: true
@@ -102,7 +104,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         case (.calling(let exchange), .body(let chunk)): exchange.send(chunk)
         case (.calling(let exchange), .end): exchange.sendEnd()
         case (.draining, .end): answered()
-        case (.draining, _), (.calling, .head), (.finding, _): break
+        case (.draining, _), (.calling, .head), (.finding, _), (.shortcut, _): break
         }
     }
 
@@ -137,7 +139,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         switch state {
         case .finding: return false
         case .calling(let exchange): return requestEnded || exchange.takesBody
-        case .ready, .elsewhere, .draining: return true
+        case .ready, .elsewhere, .draining, .shortcut: return true
         }
     }
 
@@ -288,14 +290,25 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         // A caller that was told to wait with its body may send it or not: only another connection is unambiguous.
         if expectsContinue, !requestEnded { closesAtOnce = true }
         expectsContinue = false
-        let (status, fields, body) = door.render(problem, id: id)
-        var headers = HTTPHeaders(fields.map { ($0.name, $0.value) })
-        headers.add(name: "Grantee-Problem", value: problem.code.rawValue)
-        headers.add(name: "Content-Length", value: String(body.readableBytes))
-        if problem.code == .methodNotAllowed { headers.add(name: "Allow", value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") }
-        answer(HTTPResponseHead(version: .http1_1, status: .init(statusCode: status), headers: headers))
+        let (head, body) = door.answer(to: problem, id: id)
+        answer(head)
         answer(body)
         endAnswer(nil)
+    }
+
+    // MARK: The shortcut
+
+    /// Whether nothing of a request, and no answer, is under way.
+    var isAtRest: Bool {
+        guard case .ready = state else { return false }
+        return queue.isEmpty && owed == 0 && requestEnded && !isClosed
+    }
+
+    func shortcutBegins() { state = .shortcut }
+
+    func shortcutEnds() {
+        if case .shortcut = state { state = .ready }
+        quietSince = loop.now
     }
 
     // MARK: End
@@ -303,8 +316,18 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     private func answered() {
         state = .ready
         quietSince = loop.now
-        if closesAfterAnswer { return close() }
+        if closesAfterAnswer { return closeWhenWritten() }
         takeQueue()
+    }
+
+    /// What a slow caller has not taken yet would be lost with the connection.
+    private func closeWhenWritten() {
+        isClosed = true
+        queue.removeAll()
+        guard let context else { return }
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { [self] _ in close() }
+        context.writeAndFlush(Self.wrapOutboundOut(.body(.byteBuffer(ByteBuffer()))), promise: promise)
     }
 
     private func close() {
@@ -331,7 +354,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         // Behind the last request, or what was to be: that one is answered.
         case .finding where queue.contains(where: { if case .end = $0 { true } else { false } }): closesAfterAnswer = true
         case .calling where requestEnded: closesAfterAnswer = true
-        case .finding, .calling, .draining:
+        case .finding, .calling, .draining, .shortcut:
             // The body broke its framing: nothing behind it can be told from it.
             let saysSo = error is HTTPParserError && !hasBegunAnswer
             callerHasGone()
@@ -355,7 +378,7 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     func checkIdle() {
         var limit = TimeAmount(loop.gateway.limits.keepAlive)
         switch state {
-        case .calling, .finding: return
+        case .calling, .finding, .shortcut: return
         case .elsewhere where requestEnded: return
         case .draining: limit = min(limit, TimeAmount(loop.gateway.limits.idle))
         case .ready, .elsewhere: break
@@ -377,9 +400,8 @@ extension GatewayHandler: AnswerSink {
 
     func bodyDemandChanged() { goOnReading() }
 
-    func answer(_ head: HTTPResponseHead) {
-        var head = head
-        head.version = version
+    func answer(_ head: AnswerHead) {
+        var head = HTTPResponseHead(version: version, status: .init(statusCode: head.status), headers: head.headers)
         hasBegunAnswer = true
         // Its end is then the connection's.
         if Self.isOld(version), !head.headers.contains(name: "content-length") { closesAfterAnswer = true }
@@ -405,7 +427,7 @@ extension GatewayHandler: AnswerSink {
         } else {
             state = .draining
             goOnReading()
-            if closesAtOnce { close() }
+            if closesAtOnce { closeWhenWritten() }
         }
     }
 

@@ -21,6 +21,7 @@ final class LoopGateway {
     private var callers = Roster<GatewayHandler>()
     private var ids = RequestIDs()
     private var ticks: RepeatedTask?
+    private var scratch = ByteBuffer()
 
     init(_ gateway: Gateway, on eventLoop: any EventLoop) {
         self.gateway = gateway
@@ -68,6 +69,26 @@ final class LoopGateway {
         return scan
     }
 
+    // MARK: Memory to write messages into, used again for the next as soon as the network has taken the last
+
+    /// Longer pieces are written as they are rather than copied.
+    static let mostCopied = 16 << 10
+    private static let largest = 64 << 10
+
+    /// An empty buffer.
+    func takeScratch() -> ByteBuffer {
+        var taken = scratch
+        scratch = ByteBuffer()
+        // Makes another one where somebody still holds it.
+        taken.clear(minimumCapacity: 1 << 10)
+        return taken
+    }
+
+    /// - Parameter used: written; whoever has not sent it yet may go on holding it.
+    func giveScratch(_ used: ByteBuffer) {
+        if used.capacity <= Self.largest { scratch = used }
+    }
+
     func add(_ exchange: Exchange) { exchanges.add(exchange) }
     func remove(_ exchange: Exchange) { exchanges.remove(exchange) }
     func add(_ caller: GatewayHandler) { callers.add(caller) }
@@ -101,21 +122,27 @@ struct Roster<Member: Placed> {
 
 /// Names of requests: 15 characters, which a string holds without memory of its own.
 struct RequestIDs {
-    private let prefix: String
+    private let prefix: [UInt8]
     private var count: UInt64 = 0
 
-    init() { prefix = String(Entropy.system.token(bytes: 6).prefix(7)) }
+    init() { prefix = Array(Entropy.system.token(bytes: 6).utf8.prefix(7)) }
 
     mutating func next() -> String {
         count &+= 1
         var rest = count
-        var text = prefix
-        text.reserveCapacity(15)
-        for _ in 0..<8 {
-            let digit = UInt8(rest & 31)
-            text.unicodeScalars.append(Unicode.Scalar(digit < 10 ? 0x30 + digit : 0x57 + digit))
-            rest >>= 5
+        return String(unsafeUninitializedCapacity: 15) { text in
+            var length = 0
+            for byte in prefix {
+                text[length] = byte
+                length += 1
+            }
+            for _ in 0..<8 {
+                let digit = UInt8(truncatingIfNeeded: rest & 31)
+                text[length] = digit < 10 ? 0x30 + digit : 0x57 + digit
+                length += 1
+                rest >>= 5
+            }
+            return length
         }
-        return text
     }
 }

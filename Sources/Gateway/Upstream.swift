@@ -69,7 +69,7 @@ final class Upstream {
 
     // MARK: Connections
 
-    func opened(_ handler: UpstreamHandler) {
+    func opened(_ handler: UpstreamConnection) {
         answered()
         speech = .http1
         open += 1
@@ -214,7 +214,7 @@ final class SharedConnection {
         open += 1
         opened += 1
         let (upstream, eventLoop) = (upstream, channel.eventLoop)
-        let made = NIOLoopBound(UpstreamHandler(upstream, shared: self), eventLoop: eventLoop)
+        let made = NIOLoopBound(UpstreamStream(upstream, self), eventLoop: eventLoop)
         let promise = eventLoop.makePromise(of: (any Channel).self)
         multiplexer.createStreamChannel(promise: promise) { stream in
             stream.eventLoop.makeCompletedFuture {

@@ -183,6 +183,27 @@ import Testing
         }
     }
 
+    @Test func theLastAnswerOfAConnectionIsWholeHoweverSlowlyItIsRead() async throws {
+        let count = 8 << 20
+        let script = RawUpstream.Script.answering(.send("HTTP/1.1 200 OK\r\nContent-Length: \(count)\r\n\r\n"), .pattern(count))
+        try await Stage.with(upstream: script) { stage, upstream async throws in
+            let request = stage.head("GET", "api/x", ["Connection: close"])
+            try await stage.client { client async throws in
+                await client.send(request)
+                #expect(try await client.head().status == 200)
+                var check = PatternBytes.Check()
+                for _ in 0..<8 {
+                    // All that this side has room for is on its way.
+                    _ = try await settled { upstream.sentCount }
+                    #expect(await client.take(count / 8) { check.next($0) })
+                }
+                #expect(check.count == count)
+                #expect(check.isRight)
+                #expect(await client.rest().isClosedByServer)
+            }
+        }
+    }
+
     // MARK: HTTP/2
 
     @Test func anInterimAnswerOverHTTP2IsNoAnswer() async throws {

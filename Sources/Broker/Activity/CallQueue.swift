@@ -12,26 +12,36 @@ struct CallQueue {
         let at: Timestamp
         var lastAt: Timestamp
         var count = 1
+
+        /// - Returns: whether the call is counted with this one.
+        fileprivate mutating func counts(_ other: APICall, at now: Timestamp) -> Bool {
+            guard call.isAlike(other) else { return false }
+            count += 1
+            lastAt = now
+            return true
+        }
     }
 
     private var entries: [Entry] = []
     /// Where those are that others may be counted with, by their likeness: none of the first thousand.
     private var places: [Int: Int] = [:]
+    /// Where the last one was found, or kept.
+    private var last = Int.max
 
     var count: Int { entries.count }
 
     /// - Returns: false when it was counted with another one.
     mutating func add(_ call: APICall, at now: Timestamp) -> Bool {
         if entries.count >= Self.singles {
+            // Calls come in rows.
+            if last < entries.count, entries[last].counts(call, at: now) { return false }
             let likeness = call.likeness
             if let place = places[likeness] {
-                if entries[place].call.isAlike(call) {
-                    entries[place].count += 1
-                    entries[place].lastAt = now
-                    return false
-                }
+                last = place
+                if entries[place].counts(call, at: now) { return false }
             } else {
                 places[likeness] = entries.count
+                last = entries.count
             }
         }
         entries.append(Entry(call: call, at: now, lastAt: now))

@@ -52,7 +52,9 @@ extension Broker {
     package var isRecording: Bool { activityLog.isAccepting }
 
     /// Notes one call, refused ones too. Nothing is formatted or hashed here that can wait for the flush.
-    package func record(_ call: APICall, at now: Timestamp) { activityLog.append(call.isLong ? call.cut : call, at: now) }
+    package func record(_ call: APICall, at now: Timestamp) {
+        if call.isLong { activityLog.append(call.cut, at: now) } else { activityLog.append(call, at: now) }
+    }
 
     /// A keyed hash of what an agent called with: equal arguments show as equal, and none can be guessed from it. SEC-137.
     /// - Returns: `nil` before the start.

@@ -13,6 +13,12 @@ package final class Credential: Sendable {
     package let authority: String
     /// The rules' header fields with the token in place, and the connection's own.
     package let fields: [(name: String, value: String)]
+    /// What each of its requests bears, as HTTP/1.1 writes it: what stands between the target and the caller's fields, and the end of
+    /// the head, the lines of `fields` in it.
+    package let hostLine: [UInt8]
+    package let lastLines: [UInt8]
+    /// The path of `base` as it stands before a caller's path: without slashes at its end.
+    package let pathBefore: [UInt8]
     /// The rules' query parameters, encoded: `access_token=…`; `nil` = there is none.
     package let query: String?
     private let token: AccessToken
@@ -46,6 +52,9 @@ package final class Credential: Sendable {
                 "would send a character in \(field.name) that no header can carry", fix: "correct the field, or connect again")
         }
         fields = fixed + rules
+        hostLine = Array(" HTTP/1.1\r\nHost: \(authority)\r\n".utf8)
+        lastLines = fields.flatMap { Array("\($0.name): \($0.value)\r\n".utf8) } + Array("\r\n".utf8)
+        pathBefore = Array(base.path.utf8.prefix(base.path.utf8.reversed().drop { $0 == UInt8(ascii: "/") }.count))
         let parameters = filled.filter { $0.place == .query }.map { $0.name + "=" + $0.value }
         query = parameters.isEmpty ? nil : parameters.joined(separator: "&")
         injected = filled.map { Secret($0.value) }

@@ -8,6 +8,8 @@ package final class Destination: Sendable {
     package let meter: CallMeter
     /// The header fields that the connection sets itself, names normalised by ``FieldName/normal(_:)``.
     package let ownFields: Set<String>
+    /// Those among them that callers could send: the others are dropped whoever sends them.
+    package let ownNames: [FieldName]
     /// The query parameters that its rules set, in lower case.
     package let ownParameters: [String]
     let instructions: Result<Instructions, InstructionsError>
@@ -33,6 +35,7 @@ package final class Destination: Sendable {
         }
         let rules = (try? instructions.get())?.rules ?? []
         ownFields = Set((rules.filter { $0.place == .header }.map(\.name) + settings.headers.keys).map(FieldName.normal))
+        ownNames = ownFields.map { FieldName($0) }.filter { !FieldRules.request($0).isDropped }
         ownParameters = rules.filter { $0.place == .query }.map { $0.name.lowercased() }
         base = Self.base(settings)
     }

@@ -5,32 +5,82 @@
 package struct FieldName: Sendable {
     /// Its first 32 bytes, in order, padded with zeros. No name that the tables hold is longer.
     let words: SIMD4<UInt64>
-    let count: Int
+    package let count: Int
     /// Whether it is spelled with letters, digits and `-` only: a name that may pass is known by its own spelling.
     package let isPlain: Bool
     /// RFC 9110 §5.1.
     package let isToken: Bool
 
-    package init(_ name: String) {
-        let bytes = name.utf8.span
-        var words = SIMD4<UInt64>()
-        var word: UInt64 = 0
-        var isPlain = bytes.count > 0
-        for index in bytes.indices {
-            let folded = Self.folded(bytes[index])
-            isPlain = isPlain && (folded != Self.hyphen || bytes[index] == Self.hyphen)
-            guard index < 32 else { continue }
-            word |= UInt64(folded) &<< UInt64((index & 7) &* 8)
-            if index & 7 == 7 {
-                words[index &>> 3] = word
-                word = 0
-            }
-        }
-        if bytes.count < 32 { words[bytes.count &>> 3] = word }
-        self.words = words
-        self.isPlain = isPlain
+    package init(_ name: String) { self.init(name.utf8.span) }
+
+    package init(_ bytes: Span<UInt8>) {
         count = bytes.count
+        var isPlain = bytes.count > 0
+        words = bytes.withUnsafeBytes { bytes in
+            var words = SIMD4<UInt64>()
+            var start = 0
+            while start < bytes.count {
+                let word = Word(bytes, at: start)
+                isPlain = isPlain && word.isPlain
+                if start < 32 { words[start &>> 3] = word.folded }
+                start &+= 8
+            }
+            return words
+        }
+        self.isPlain = isPlain
         isToken = isPlain || Self.isToken(bytes)
+    }
+
+    /// Up to eight bytes of a name at once: a byte has its top bit set in `letters` where it is a letter, and so on.
+    private struct Word {
+        private static let (ones, tops): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+        let folded: UInt64
+        let isPlain: Bool
+
+        @inline(__always)
+        init(_ bytes: UnsafeRawBufferPointer, at start: Int) {
+            let length = min(bytes.count &- start, 8)
+            let raw = Self.load(bytes, at: start, length)
+            let inside = UInt64.max &>> UInt64((8 &- length) &* 8)
+            let lower = raw | Self.ones &* 0x20
+            let letters = Self.within(lower, 0x61, 0x7A) & ~raw & Self.tops
+            let digits = Self.within(raw, 0x30, 0x39) & ~raw & Self.tops
+            let (isLetter, isDigit) = (Self.spread(letters), Self.spread(digits))
+            let hyphens = Self.ones &* UInt64(FieldName.hyphen)
+            folded = (lower & isLetter | raw & isDigit | hyphens & ~(isLetter | isDigit)) & inside
+            let others = raw ^ hyphens
+            let isHyphen = ~((others & ~Self.tops) &+ ~Self.tops | others) & Self.tops
+            isPlain = (letters | digits | isHyphen) & inside == Self.tops & inside
+        }
+
+        /// Zeros where there are no more bytes.
+        @inline(__always)
+        private static func load(_ bytes: UnsafeRawBufferPointer, at start: Int, _ length: Int) -> UInt64 {
+            if length == 8 { return UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self)) }
+            // The last eight hold those before as well.
+            if start > 0 {
+                return UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: start &+ length &- 8, as: UInt64.self)) &>> UInt64((8 &- length) &* 8)
+            }
+            var word: UInt64 = 0
+            for index in 0..<length { word |= UInt64(bytes[index]) &<< UInt64(index &* 8) }
+            return word
+        }
+
+        /// The top bit of each byte that lies between the two, as far as it is ASCII.
+        @inline(__always)
+        private static func within(_ word: UInt64, _ first: UInt64, _ last: UInt64) -> UInt64 {
+            let low = word & ~tops
+            return (low &+ ones &* (0x80 &- first)) & ~(low &+ ones &* (0x7F &- last))
+        }
+
+        @inline(__always)
+        private static func spread(_ tops: UInt64) -> UInt64 { (tops &>> 7) &* 0xFF }
+    }
+
+    /// Whether both are one name in the form in which names are compared; `nil` where they are too long to tell.
+    package func isSame(as other: FieldName) -> Bool? {
+        guard count == other.count, words == other.words else { return false }
+        return count <= 32 ? true : nil
     }
 
     /// The whole name as text, in the form in which names are compared.
@@ -56,7 +106,7 @@ package struct FieldName: Sendable {
         return true
     }
 
-    private static let hyphen = UInt8(ascii: "-")
+    fileprivate static let hyphen = UInt8(ascii: "-")
 
     @inline(__always)
     private static func lowered(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }

@@ -5,9 +5,18 @@ import HummingbirdCore
 import Logging
 import NIOCore
 import NIOHTTP1
+import Vault
 
 /// What the gateway asks of the HTTP face.
 extension Faces: Door {
+    func uncounted(authorization: Span<UInt8>) -> Caller? {
+        let scheme = "bearer ".utf8.span
+        guard authorization.count > scheme.count else { return nil }
+        for index in scheme.indices where authorization[index] | 0x20 != scheme[index] { return nil }
+        guard let caller = broker.authenticate(authorization.extracting(scheme.count...)), caller.key.requestsPerMinute == nil else { return nil }
+        return caller
+    }
+
     func render(_ problem: Problem, id: String) -> (status: Int, fields: [(name: String, value: String)], body: ByteBuffer) {
         let outbound = problem.outbound.identified(id)
         return (outbound.status.code, outbound.fields.map { ($0.name.rawName, $0.value) }, outbound.body)
@@ -35,7 +44,7 @@ struct FrontChannel: ServerChildChannel {
             let pipeline = channel.pipeline.syncOperations
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
             if let faces = gate.faces {
-                try pipeline.addHandler(faces.gateway.handler(on: channel.eventLoop, door: faces), position: .after(decoder))
+                try faces.gateway.join(pipeline, after: decoder, on: channel.eventLoop, door: faces)
             } else {
                 try pipeline.addHandler(EarlyCaller(gate), position: .after(decoder))
             }

@@ -1,0 +1,247 @@
+import Broker
+import NIOCore
+import NIOHTTP1
+import OAuth
+import Vault
+
+/// Stands before the HTTP codec of a caller's connection and takes the requests that can be judged from memory and passed on as the
+/// bytes that they came as: nothing is made of them but the bytes that the API gets.
+///
+/// Everything else it hands on before anything was counted, so that the long way, through the codec and ``GatewayHandler``, is the
+/// only judge of whatever is unusual, and refuses it. It leaves for good behind bytes that are not exactly one request, as the codec may
+/// then hold a part of the next.
+final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let loop: LoopGateway
+    private let door: any Door
+    /// The long way.
+    private let handler: GatewayHandler
+    private var context: ChannelHandlerContext?
+    private var exchange: Exchange?
+    /// What came during a call: its turn is behind the answer.
+    private var waiting = ByteBuffer()
+    private var heldRead = false
+    private var handsOn = false
+    private var hasLeft = false
+    private var closesAfterAnswer = false
+    /// Memory for the lines of requests.
+    private var lines = FieldLines()
+
+    // The answer under way.
+    /// As the channel said last.
+    private(set) var isWritable = true
+    private var isHead = false
+    private var isChunked = false
+    /// Written and not yet given to the channel.
+    private var unsent = ByteBuffer()
+
+    init(_ loop: LoopGateway, door: any Door, before handler: GatewayHandler) {
+        self.loop = loop
+        self.door = door
+        self.handler = handler
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        callerHasGone()
+        self.context = nil
+    }
+
+    // MARK: In
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let bytes = Self.unwrapInboundIn(data)
+        if exchange == nil, waiting.readableBytes == 0 { take(bytes, context) } else { waiting.writeImmutableBuffer(bytes) }
+    }
+
+    private func take(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        var destination: Destination?
+        guard
+            let request = ShortRequest(
+                bytes, lines: &lines,
+                destination: { id in
+                    destination = loop.gateway.broker.knownDestination(id)
+                    return destination
+                })
+        else {
+            hasLeft = true
+            context.fireChannelRead(Self.wrapInboundOut(bytes))
+            context.pipeline.syncOperations.removeHandler(self, promise: nil)
+            return
+        }
+        if handler.isAtRest, let destination, begin(request, bytes, destination) { return }
+        handsOn = true
+        context.fireChannelRead(Self.wrapInboundOut(bytes))
+    }
+
+    /// - Returns: false when it is for the long way. Nothing was counted then.
+    private func begin(_ request: ShortRequest, _ bytes: ByteBuffer, _ destination: Destination) -> Bool {
+        let broker = loop.gateway.broker
+        guard request.body.readableBytes <= loop.gateway.limits.replay, broker.isRecording,
+            let caller = door.uncounted(authorization: bytes.readableBytesUInt8Span.extracting(request.authorization)), caller.key.role != .agent,
+            let admitted = try? AdmittedRequest(request, to: destination, for: caller, id: loop.makeID(), broker: broker),
+            let credential = broker.knownCredential(destination, subject: request.subject, at: broker.now)
+        else { return false }
+        isHead = request.method == .HEAD
+        let exchange = Exchange(admitted, on: loop, for: self)
+        self.exchange = exchange
+        handler.shortcutBegins()
+        exchange.start(credential)
+        return true
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if handsOn {
+            handsOn = false
+            context.fireChannelReadComplete()
+        } else if waiting.readableBytes == 0 {
+            // The channel would ask for it by way of every handler.
+            context.read()
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if waiting.readableBytes == 0 { context.read() } else { heldRead = true }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isWritable = context.channel.isWritable
+        if let exchange, isWritable { exchange.sinkBecameWritable() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    // MARK: End
+
+    private func ended() {
+        exchange = nil
+        lines.clear()
+        handler.shortcutEnds()
+        if closesAfterAnswer {
+            closeWhenWritten()
+        } else if waiting.readableBytes > 0 {
+            // A long row of requests must make no deep stack.
+            context?.eventLoop.assumeIsolated().execute { [self] in takeWaiting() }
+        }
+    }
+
+    /// What a slow caller has not taken yet would be lost with the connection.
+    private func closeWhenWritten() {
+        guard let context else { return }
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { [self] _ in self.context?.close(promise: nil) }
+        context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer()), promise: promise)
+    }
+
+    private func takeWaiting() {
+        guard let context, exchange == nil, waiting.readableBytes > 0 else { return }
+        let (bytes, pipeline) = (waiting, context.pipeline.syncOperations)
+        waiting = ByteBuffer()
+        take(bytes, context)
+        if handsOn || hasLeft { pipeline.fireChannelReadComplete() }
+        if heldRead {
+            heldRead = false
+            pipeline.read()
+        }
+    }
+
+    private func callerHasGone() {
+        guard let exchange else { return }
+        self.exchange = nil
+        exchange.cancel()
+        handler.shortcutEnds()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        callerHasGone()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Behind the last request: that one is answered.
+        if exchange != nil { closesAfterAnswer = true } else { context.fireErrorCaught(error) }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed as ChannelEvent where exchange != nil:
+            callerHasGone()
+            context.close(promise: nil)
+        case is ChannelShouldQuiesceEvent where exchange != nil: closesAfterAnswer = true
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+}
+
+extension ShortcutHandler: AnswerSink {
+    func goOn() {}
+    func bodyDemandChanged() {}
+
+    func answer(_ head: AnswerHead) {
+        // In a variable of its own: Swift looks at each change of what an object holds.
+        var buffer = loop.takeScratch()
+        isChunked = head.write(into: &buffer, closes: closesAfterAnswer) && !isHead
+        unsent = buffer
+    }
+
+    func answer(_ body: ByteBuffer) {
+        guard !isHead, body.readableBytes > 0 else { return }
+        var buffer = unsent
+        unsent = ByteBuffer()
+        if isChunked { buffer.write(chunkSize: body.readableBytes) }
+        if body.readableBytes <= LoopGateway.mostCopied, buffer.readableBytes > 0 {
+            buffer.writeImmutableBuffer(body)
+        } else {
+            pass(&buffer)
+            context?.write(Self.wrapOutboundOut(body), promise: nil)
+        }
+        if isChunked { buffer.writeStaticString("\r\n") }
+        if buffer.readableBytes > LoopGateway.mostCopied { pass(&buffer) }
+        unsent = buffer
+    }
+
+    private func pass(_ buffer: inout ByteBuffer) {
+        guard buffer.readableBytes > 0 else { return }
+        context?.write(Self.wrapOutboundOut(buffer), promise: nil)
+        buffer = ByteBuffer()
+    }
+
+    func flushAnswer() {
+        guard unsent.readableBytes > 0 else {
+            context?.flush()
+            return
+        }
+        let bytes = unsent
+        unsent = ByteBuffer()
+        context?.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+        loop.giveScratch(bytes)
+    }
+
+    func endAnswer(_ trailers: HTTPHeaders?) {
+        if isChunked {
+            unsent.writeStaticString("0\r\n")
+            if let trailers { unsent.write(lines: trailers) }
+            unsent.writeStaticString("\r\n")
+        }
+        flushAnswer()
+        ended()
+    }
+
+    func refuse(_ problem: Problem, id: String) {
+        let (head, body) = door.answer(to: problem, id: id)
+        answer(head)
+        answer(body)
+        endAnswer(nil)
+    }
+
+    func abort() {
+        flushAnswer()
+        exchange = nil
+        handler.shortcutEnds()
+        context?.close(promise: nil)
+    }
+}

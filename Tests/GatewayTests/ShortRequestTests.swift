@@ -1,0 +1,172 @@
+import NIOCore
+import NIOEmbedded
+import NIOHTTP1
+import Testing
+
+@testable import Gateway
+
+/// What the shortcut takes for a request, and what it leaves to the long way.
+@Suite struct ShortRequestTests {
+    static func read(_ text: String) -> (request: ShortRequest, lines: String)? { read(Array(text.utf8)) }
+
+    static func read(_ bytes: [UInt8]) -> (request: ShortRequest, lines: String)? {
+        var lines = FieldLines()
+        guard let request = ShortRequest(ByteBuffer(bytes: bytes), lines: &lines, destination: { _ in nil }) else { return nil }
+        var written = ByteBuffer()
+        request.lines.write(into: &written)
+        return (request, String(buffer: written))
+    }
+
+    static func head(_ fields: String..., line: String = "GET /gateway/api/x HTTP/1.1") -> String {
+        ([line, "Host: h", "Authorization: Bearer key"] + fields).joined(separator: "\r\n") + "\r\n\r\n"
+    }
+
+    @Test func aSimpleRequestIsReadWhole() throws {
+        let text = Self.head(
+            "Accept: */*", "X-Empty:", "Cookie: c", "X-Two:  2", "Content-Length: 4", "Grantee-Subject: user-1", "Connection: Keep-Alive", "TE: trailers",
+            line: "POST /gateway/my-api/a/b?c=d?e HTTP/1.1")
+        let (request, lines) = try #require(Self.read(text + "body"))
+        #expect(request.method == .POST)
+        #expect(request.connectionID == "my-api")
+        #expect(request.path == "/a/b")
+        #expect(request.query == "c=d?e")
+        #expect(request.length == "4")
+        #expect(request.subject == "user-1")
+        #expect(String(buffer: request.body) == "body")
+        #expect(lines == "Accept: */*\r\nX-Empty: \r\nX-Two: 2\r\n")
+    }
+
+    @Test(arguments: [
+        ("/gateway/api", "", nil), ("/gateway/api?", "", ""), ("/gateway/api?a", "", "a"), ("/gateway//x", "/x", nil), ("/gateway/api/?/", "/", "/"),
+    ])
+    func pathAndQueryAreThoseBehindTheID(target: String, path: String, query: String?) throws {
+        let request = try #require(Self.read(Self.head(line: "GET \(target) HTTP/1.1"))).request
+        #expect(String(request.path) == path)
+        #expect(request.query.map(String.init) == query)
+    }
+
+    @Test(arguments: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) func usualMethodsAreTaken(method: String) throws {
+        #expect(try #require(Self.read(Self.head(line: "\(method) /gateway/api/x HTTP/1.1"))).request.method.rawValue == method)
+    }
+
+    /// Whole or not at all: what a part of a request is, only the codec knows.
+    @Test func noPartOfARequestIsOne() {
+        let bytes = Array((Self.head("Content-Length: 4", line: "POST /gateway/api/x HTTP/1.1") + "body").utf8)
+        for count in 0..<bytes.count { #expect(Self.read(Array(bytes[..<count])) == nil, "\(count)") }
+        #expect(Self.read(bytes) != nil)
+        #expect(Self.read(bytes + [0x47]) == nil)
+        #expect(Self.read(bytes + bytes) == nil)
+    }
+
+    @Test(
+        "Left to the long way",
+        arguments: [
+            // Lines.
+            "GET /v1/keys HTTP/1.1", "GET /gatewayx/api HTTP/1.1", "GET /Gateway/api/x HTTP/1.1", "GET /gateway HTTP/1.1", "get /gateway/api/x HTTP/1.1",
+            "TRACE /gateway/api/x HTTP/1.1", "PROPFIND /gateway/api/x HTTP/1.1", "CONNECT /gateway/api/x HTTP/1.1", "GETX /gateway/api/x HTTP/1.1",
+            "GET  /gateway/api/x HTTP/1.1", "GET\t/gateway/api/x HTTP/1.1", "GET /gateway/api/x  HTTP/1.1", "GET /gateway/api/x HTTP/1.1 ",
+            "GET /gateway/api/x HTTP/1.0",
+            "GET /gateway/api/x HTTP/2.0", "GET /gateway/api/x http/1.1", "GET /gateway/api/x", "GET http://h/gateway/api/x HTTP/1.1",
+            "GET /gateway/api/\u{FC} HTTP/1.1",
+            "GET /gateway/api/a b HTTP/1.1", "GET /gateway/api/\u{7F} HTTP/1.1", " GET /gateway/api/x HTTP/1.1", "\r\nGET /gateway/api/x HTTP/1.1",
+        ])
+    func line(line: String) {
+        #expect(Self.read(Self.head(line: line)) == nil)
+    }
+
+    @Test(
+        "Left to the long way",
+        arguments: [
+            "Transfer-Encoding: chunked", "transfer-encoding: x", "Expect: 100-continue", "Upgrade: h2c", "Sec-Fetch-Site: same-origin",
+            "sec_fetch_site: cross-site",
+            "Sec-CH-UA: x", "Connection: close", "Connection: upgrade", "Connection: keep-alive, x-a", "Connection:", "Host: h", "Authorization: Bearer key",
+            "Grantee-Subject:", "Content-Length: 4", "Content-Length: -0", "Content-Length: +0", "Content-Length: 0, 0", "Content-Length:",
+            "Content-Length: 0x0",
+            "Content-Length: 00000000000000000000", "X-A : 1", "X-A\t: 1", ": 1", "X-A", "X(A): 1", "X-A: a\u{0}b", "X-A: \u{7F}", "X-A: \u{FC}", "X-A: a\rb",
+            "X-A: a\nX-B: b",
+            "X-A: a\r\n b", "X-A: a ", "X-A: a\t",
+        ])
+    func field(field: String) {
+        #expect(Self.read(Self.head(field)) == nil)
+    }
+
+    @Test(arguments: ["Host:", "Host: a, b", "X: y"]) func oneHostIsNeeded(field: String) {
+        #expect(Self.read("GET /gateway/api/x HTTP/1.1\r\n\(field)\r\nAuthorization: Bearer key\r\n\r\n") == nil)
+    }
+
+    @Test func twoOfAKindAreLeftToTheLongWay() {
+        #expect(Self.read(Self.head("Content-Length: 0", "Content-Length: 0")) == nil)
+        #expect(Self.read(Self.head("Grantee-Subject: a", "Grantee-Subject: a")) == nil)
+        #expect(Self.read("GET /gateway/api/x HTTP/1.1\r\nHost: h\r\n\r\n") == nil)
+        #expect(Self.read("GET /gateway/api/x HTTP/1.1\nHost: h\nAuthorization: Bearer key\n\n") == nil)
+    }
+
+    /// The rules for fields are the ones of the long way.
+    @Test func whatIsDroppedIsWhatTheTablesSay() throws {  // SEC-80, SEC-84, SEC-89, SEC-90
+        var taken: Set<String> = []
+        let names = RequestFieldsTests.credentials + RequestFieldsTests.hopByHop + RequestFieldsTests.forwarding + RequestFieldsTests.overrides
+        for name in names {
+            for spelling in RequestFieldsTests.spellings(name) {
+                guard let (_, lines) = Self.read(Self.head("X-Before: 1", "\(spelling): 0", "X-After: 2")) else { continue }
+                #expect(lines == "X-Before: 1\r\nX-After: 2\r\n", "\(spelling)")
+                taken.insert(name)
+            }
+        }
+        #expect(taken.count > names.count - 10)
+    }
+
+    @Test(arguments: [41, 42] as [UInt64]) func whateverIsTakenIsWhatTheCodecReads(seed: UInt64) throws {
+        var random = Seeded(seed)
+        let words = [
+            "GET ", "POST ", "/gateway/", "api", "/x", "?a=1", " HTTP/1.1", "\r\n", "\r\n", "\r\n\r\n", "Host: h\r\n", "Authorization: Bearer k\r\n",
+            "X-A: b\r\n",
+            "X-B:c \r\n", "Content-Length: 3\r\n", "abc", "Connection: keep-alive\r\n", "Transfer-Encoding: chunked\r\n", "\n", "\r", " ", ":", "\u{0}",
+            "\u{FC}",
+        ]
+        var taken = 0
+        for _ in 0..<20_000 {
+            var text = "GET /gateway/api/x HTTP/1.1\r\nHost: h\r\n"
+            if random.below(3) > 0 { text += "Authorization: Bearer k\r\n" }
+            for _ in 0..<random.below(4) { text += words[random.below(words.count)] }
+            if random.below(2) > 0 { text += "\r\n" }
+            if random.below(4) == 0 { text += "abc" }
+            guard let (request, lines) = Self.read(text) else { continue }
+            taken += 1
+            let parts = try Codec.read(text)
+            #expect(parts.heads == 1 && parts.ends == 1, "\(text.debugDescription)")
+            #expect(parts.body == String(buffer: request.body), "\(text.debugDescription)")
+            #expect(parts.uri.hasPrefix("/gateway/" + request.connectionID + request.path))
+            #expect(parts.fields == lines, "\(text.debugDescription)")
+        }
+        #expect(taken > 500)
+    }
+
+    /// What the long way's codec makes of the same bytes.
+    private struct Codec {
+        var heads = 0
+        var ends = 0
+        var uri = ""
+        var body = ""
+        /// The fields that the rules let on.
+        var fields = ""
+
+        static func read(_ text: String) throws -> Codec {
+            let channel = EmbeddedChannel()
+            try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(HTTPRequestDecoder()))
+            try channel.writeInbound(ByteBuffer(string: text))
+            var codec = Codec()
+            while let part = try channel.readInbound(as: HTTPServerRequestPart.self) {
+                switch part {
+                case .head(let head):
+                    codec.heads += 1
+                    codec.uri = head.uri
+                    codec.fields = try RequestFields.forwarded(head.headers, injected: [], policy: nil).map { "\($0.name): \($0.value)\r\n" }.joined()
+                case .body(let chunk): codec.body += String(buffer: chunk)
+                case .end: codec.ends += 1
+                }
+            }
+            _ = try? channel.finish()
+            return codec
+        }
+    }
+}
