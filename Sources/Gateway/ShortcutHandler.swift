@@ -55,6 +55,8 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: In
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // The connection ends as soon as the last answer is written.
+        guard exchange != nil || !closesAfterAnswer else { return }
         let bytes = Self.unwrapInboundIn(data)
         if exchange == nil, waiting.readableBytes == 0 { take(bytes, context) } else { waiting.writeImmutableBuffer(bytes) }
     }

@@ -16,6 +16,7 @@ final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
     private var takesMore = true
 
     override var isReusable: Bool { true }
+    override var hasLeftovers: Bool { reader.hasLeftovers }
     override var isWritable: Bool { takesMore }
 
     // MARK: Out

@@ -49,7 +49,7 @@ class UpstreamHandler {
     /// The exchange is over.
     final func leave(keepsConnection: Bool) {
         exchange = nil
-        guard keepsConnection, keepsAlive, hasAnswered, isReusable, isUsable else {
+        guard keepsConnection, keepsAlive, hasAnswered, isReusable, isUsable, !hasLeftovers else {
             // A stream that was answered and asked to its end closes by itself.
             if isReusable || !hasAnswered || !keepsConnection { close() }
             return
@@ -60,6 +60,9 @@ class UpstreamHandler {
 
     /// Whether it can serve one exchange after the other.
     var isReusable: Bool { false }
+
+    /// Whether something came that belongs to no answer: nothing on the connection can be believed then. SEC-77.
+    var hasLeftovers: Bool { false }
 
     private final func release() {
         isReleased = false

@@ -42,14 +42,15 @@ final class UpstreamStream: UpstreamHandler, ChannelDuplexHandler {
                 return
             }
             guard head.status.code < 1000 else { return end(exchange, .nonsense("with a status that is none")) }
-            // Its codec does not look; SEC-79.
-            if head.headers.contains(where: { $0.value.utf8.contains { !FieldBytes.isValue($0) } }) {
+            // Its codec looks for CR, LF and NUL alone; SEC-79.
+            if Self.hasControl(head.headers) {
                 return end(exchange, .nonsense("a header field that holds a control character"))
             }
             keepsAlive = head.isKeepAlive
             exchange.received(.head(AnswerHead(status: Int(head.status.code), headers: AnswerFields.returned(head.headers))))
         case .body(let chunk): exchange.received(.body(chunk))
         case .end(let trailers):
+            if let trailers, Self.hasControl(trailers) { return end(exchange, .nonsense("a trailer field that holds a control character")) }
             hasAnswered = true
             exchange.received(.end(trailers))
         }
@@ -63,6 +64,8 @@ final class UpstreamStream: UpstreamHandler, ChannelDuplexHandler {
         guard let exchange else { return close() }
         end(exchange, error is HTTPParserError ? .nonsense("something that is not HTTP, or broke off") : .closed(mayHaveBeenProcessed: !isUntouched(error)))
     }
+
+    private static func hasControl(_ fields: HTTPHeaders) -> Bool { fields.contains { $0.value.utf8.contains { !FieldBytes.isValue($0) } } }
 
     /// Whether the API says that it has done nothing with the stream. RFC 9113 §8.7.
     private func isUntouched(_ error: any Error) -> Bool {

@@ -81,6 +81,15 @@ import Vault
         #expect(shown.text == "access_token=••••••&scope=read&error_description=no such code")
     }
 
+    @Test(arguments: [
+        ("access_token=at-live&token_type=mac", "text/plain"), (#"{"access_token":"at-live","a":1,"a":2}"#, "application/json"),
+        (#"{"access_token":"at-live""#, "application/json"), ("<token><access_token>at-live</access_token></token>", "text/xml"), ("at-live", "text/plain"),
+        ("at-live", "application/x-www-form-urlencoded"),
+    ])
+    func ofASuccessThatCannotBeTakenApartNothingIsShown(body: String, type: String) {  // SEC-52
+        #expect(!excerpt(body, type: type).text.contains("at-live"))
+    }
+
     @Test func ofAPageTitleAndWordsAreShown() {
         let page = excerpt(
             "<!doctype html><HEAD><TITLE>Sign in &amp; go</TITLE><style>p{}</style></HEAD><script>var t='at-live'</script><p>Please <b>sign</b> in</p>",

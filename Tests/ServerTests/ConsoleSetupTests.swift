@@ -65,8 +65,14 @@ import Testing
             let begun = try await browser.post(Self.new, try await open(Self.new + "?name=Orders", by: browser, code(stage)).pairs)
             let ticket = ConsoleBrowser.path(begun, at: stage.server) ?? ""
             #expect(ticket.hasPrefix("/connect/"))
-            // Whoever began it is not asked again; whoever else opens the link is. SEC-03.
-            #expect(try await browser.get(ticket).body.contains("http-equiv=\"refresh\" content=\"0;url=\(ticket)/continue\""))
+            // Whom the form led here is not asked again; whoever opens the link is. SEC-03.
+            let ahead = "http-equiv=\"refresh\" content=\"0;url=\(ticket)/continue\""
+            #expect(try await browser.get(ticket, [.named("Sec-Fetch-Site"): "same-origin"]).body.contains(ahead))
+            // The same person by the link, wherever it was found, and the same key's other people: asked. SEC-16.
+            for site in ["cross-site", "same-site", "none"] {
+                #expect(!(try await browser.get(ticket, [.named("Sec-Fetch-Site"): site]).body.contains("http-equiv")))
+            }
+            #expect(!(try await browser.get(ticket).body.contains("http-equiv")))
             #expect(!(try await stage.server.raw("GET", ticket).body.contains("http-equiv")))
             let machine: [String: String?] = ["grant_type": "client_credentials", "client_id": "machine", "client_secret": "machine-secret"]
             let alone = try await browser.post(Self.new, try await open(Self.new + "?name=Alone", by: browser, code(stage, machine)).pairs)

@@ -13,6 +13,9 @@ struct BodyExcerpt: Sendable {
         if body.starts(with: [0xEF, 0xBB, 0xBF]) { body = body.dropFirst(3) }
         let type = (response.head.headerFields[.contentType] ?? "").lowercased()
         guard let first = body.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) else { return }
+        // A success that cannot be taken apart may hold tokens that nobody here knows yet.
+        let isSuccess = (200..<300).contains(response.head.status.code)
+        let hidden = "(\(response.body.count) bytes; not shown, as an answer of success may hold tokens)"
         if mask.isBlind {
             text = "(\(response.body.count) bytes; not shown, as a secret that was sent is too short to be found in them)"
         } else if first == UInt8(ascii: "{") || first == UInt8(ascii: "["), body.count <= WireResponse.maximumBody,
@@ -22,12 +25,16 @@ struct BodyExcerpt: Sendable {
         } else if first == UInt8(ascii: "<") || type.contains("html") {
             let page = PageText(String(decoding: body, as: UTF8.self))
             pageTitle = page.title.map { mask.shown($0, limit: 120) }
-            text = mask.shown(page.words, limit: 600)
+            text = isSuccess && !type.contains("html") ? hidden : mask.shown(page.words, limit: 600)
         } else if type.contains("form-urlencoded"), let pairs = try? Form.parse(body) {
-            let shown = pairs.map { $0.name + "=" + (Self.isShown($0.name) ? mask.shown($0.value) : Mask.dots) }
+            let shown = pairs.map { pair in
+                if Self.isShown(pair.name) { return pair.name + "=" + mask.shown(pair.value) }
+                // A name without a value may be a token that stands alone.
+                return pair.value.isEmpty ? Mask.dots : mask.shown(pair.name, limit: 60) + "=" + Mask.dots
+            }
             text = ProviderText.clean(shown.joined(separator: "&"), limit: Self.limit)
         } else {
-            text = mask.shown(String(decoding: body, as: UTF8.self))
+            text = isSuccess ? hidden : mask.shown(String(decoding: body, as: UTF8.self))
         }
     }
 

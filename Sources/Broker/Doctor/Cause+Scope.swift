@@ -89,6 +89,9 @@ extension Cause {
 
     /// Those of the connection's scopes that the provider names as wrong; none when it names all or none.
     private static func unknownScopes(_ said: Said, _ facts: Facts) -> [String] {
+        // What it lists there is what it takes.
+        let listsKnown = said.says("supported scope", "scopes supported", "allowed scope", "available scope", "must be one of", "valid scopes are")
+        if listsKnown, !said.says("invalid=[") { return [] }
         var text = said.original
         // Google names the valid ones beside the others.
         if let invalid = text.firstMatch(of: /invalid=\[([^\]]*)\]/) { text = String(invalid.output.1) }

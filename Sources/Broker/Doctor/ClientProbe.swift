@@ -110,6 +110,9 @@ struct ClientProbe: Sendable {
                 fix: "Send them as \(Cause.words(method.rawValue)).", apply: Facts.patch(["client_authentication": .string(method.rawValue)]))
         }
         switch first.answer {
+        case .accepted where !asked.contains(where: { $0.way == .control && $0.answer == .accepted }):
+            return check(
+                .unknown, "Client authentication cannot be told", "Whether a wrong secret gets another answer could not be asked.", fix: "Ask again later.")
         case .accepted:
             return check(
                 .unknown, "Client authentication cannot be told",

@@ -31,12 +31,13 @@ extension Broker {
 
     /// - Returns: `nil` when a token was given; it is kept, as any that is fetched.
     private func fetchForProbe(_ connection: Connection, by caller: Caller) async throws(Problem) -> Trouble? {
+        let began = clock.now()
         do {
             _ = try await connect(connectionID: connection.id, options: .init(), by: caller)
             return nil
         } catch {
             let uid = connection.uid
-            guard let trouble = try await asProblem({ try await store.troubles(connection: uid) }).first(where: { $0.stage == .token }) else {
+            guard let trouble = try await asProblem({ try await store.troubles(connection: uid) }).first(where: { $0.stage == .token && $0.at >= began }) else {
                 throw error
             }
             return trouble

@@ -23,7 +23,7 @@ extension Broker {
         }
         // What was found may have changed its health.
         facts.connection = try await requireConnection(uid: connection.uid)
-        let checks = Self.merged(live + (try await known(facts)))
+        let checks = Self.merged(live + (try await known(facts, for: caller)))
         let diagnosis = Diagnosis(connection: facts.connection, at: clock.now(), isProbed: probe, isLive: true, checks: checks, live: live)
         diagnoses.insert(diagnosis)
         let found = checks.filter { !$0.isOK }.map(\.id).joined(separator: ", ")
@@ -39,7 +39,7 @@ extension Broker {
         try caller.requireAdmin()
         let connection = try await connection(id: connectionID, for: caller)
         let last = diagnoses.find(connection, now: clock.now())
-        let checks = Self.merged((last?.live ?? []) + (try await known(facts(of: connection))))
+        let checks = Self.merged((last?.live ?? []) + (try await known(facts(of: connection), for: caller)))
         return Diagnosis(
             connection: connection, at: last?.at ?? clock.now(), isProbed: last?.isProbed ?? false, isLive: last != nil, checks: checks,
             live: last?.live ?? [])
@@ -71,7 +71,7 @@ extension Broker {
 
     // MARK: What is known here
 
-    private func known(_ facts: Facts) async throws(Problem) -> [Check] {
+    private func known(_ facts: Facts, for caller: Caller) async throws(Problem) -> [Check] {
         let connection = facts.connection
         var problem: Problem?
         do throws(Problem) {
@@ -82,7 +82,7 @@ extension Broker {
             problem = error
         }
         let (troubles, grants, trip) = try await asProblem {
-            let filter = GrantFilter(connection: connection.uid, worstFirst: true, now: facts.now)
+            let filter = GrantFilter(connection: connection.uid, subjects: caller.key.subjects, worstFirst: true, now: facts.now)
             let grants = try await store.grants(filter: filter, after: nil, limit: 200)
             var trip: (LastTrip, ConnectSession.State)?
             if let last = try await store.lastTrip(connection: connection.uid), let session = try await store.session(id: last.sessionID) {
@@ -90,7 +90,7 @@ extension Broker {
             }
             return (try await livingTroubles(of: connection), grants, trip)
         }
-        return troubles.map { Doctor.explain($0, facts) }
+        return troubles.filter { $0.subject.isEmpty || caller.covers(subject: $0.subject) }.map { Doctor.explain($0, facts) }
             + Doctor.settingsChecks(
                 facts, problem: problem, grants: grants.map { GrantView($0, connectionID: connection.id, now: facts.now) },
                 trip: trip.map { (trip: $0.0, session: $0.1) })

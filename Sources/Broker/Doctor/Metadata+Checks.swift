@@ -70,7 +70,10 @@ extension Doctor {
             default: settings.oauth.revocationURL = endpoint.theirs
             }
         }
-        return HostMove(from: facts.settings, to: settings).movesTokens
+        // Where people sign in is theirs to trust: no button changes that.
+        let page = facts.authorizationURL
+        let pageMoves = differing.contains { $0.name == "authorization_url" && page != nil && (try? EndpointURL($0.theirs))?.origin != page?.origin }
+        return pageMoves || HostMove(from: facts.settings, to: settings).movesTokens
     }
 
     /// Features that the metadata lists, and the connection relies on others. Lists are often short of something: a hint.

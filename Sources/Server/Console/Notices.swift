@@ -6,9 +6,11 @@ enum Notices {
         "created": [
             "kind": "good", "text": "The connection is made. Next: register its Callback URL at the provider, then press Connect to see it work.",
         ],
+        "created-typed": [
+            "kind": "good", "text": "The connection is made. Next: press Connect and type a user name and password to see it work.",
+        ],
         "created-alone": ["kind": "good", "text": "The connection is made. Next: fetch a token to see it work."],
         "created-refused": ["kind": "warn", "text": "The connection is made, but it did not connect. Below is what was found."],
-        "removed": ["kind": "good", "text": "Removed."],
         "doctor-applied": ["kind": "good", "text": "Applied. Connect again, or fetch a token, to see whether it works."],
         "key-removed": ["kind": "good", "text": "The key is removed: the next request with it is refused."],
         "webhook-removed": ["kind": "good", "text": "The webhook is removed. What was on its way to it is not sent any more."],

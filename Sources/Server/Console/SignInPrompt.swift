@@ -12,7 +12,7 @@ struct SignInPrompt: Sendable {
     /// Typed again rather than sent back in a page. SEC-52.
     static let secrets: Set = ["client_secret", "password", "key", "access_token", "refresh_token"]
     /// Of the session that is over.
-    private static let dead: Set = ["csrf", "form"]
+    private static let dead: Set = ["csrf", "form", "confirm"]
     static let limit = 256 << 10
     private static let mark = "resume."
 

@@ -43,9 +43,11 @@ enum ConnectPages {
         return inbound.request.method == .head ? Outbound(outbound.status, fields: outbound.fields) : outbound
     }
 
-    /// Whether the trip was begun at the console by whoever is signed in there. In any other browser the page asks first. SEC-03.
+    /// Whether a form of the console led this browser here just now. Whoever comes by the link is asked first. SEC-03, SEC-16.
     private static func isOwn(_ session: ConnectSession, _ inbound: Inbound) async throws(Problem) -> Bool {
-        guard session.options.returnURL?.hasPrefix(inbound.faces.publicURL.origin + "/console/") ?? false, inbound.request.method == .get else { return false }
+        guard session.options.returnURL?.hasPrefix(inbound.faces.publicURL.origin + "/console/") ?? false, inbound.request.method == .get,
+            inbound.request.headers[.secFetchSite] == "same-origin"
+        else { return false }
         return try await inbound.faces.person(inbound.request)?.caller.key.id == session.keyID
     }
 

@@ -36,30 +36,6 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   });
 }
 
-// <input data-filter="#list">: leaves the items whose text has every word, and the groups that still have one.
-// [data-filter-count="#list"] says how many; [data-filter-none="#list"] is there when there are none.
-for (const input of document.querySelectorAll("input[data-filter]")) {
-  const list = document.querySelector(input.dataset.filter);
-  if (!list) continue;
-  const beside = (name) => [...document.querySelectorAll(`[data-filter-${name}]`)].filter((element) => element.getAttribute(`data-filter-${name}`) === input.dataset.filter);
-  const [counts, nones] = [beside("count"), beside("none")];
-  const items = [...list.querySelectorAll("li")].map((item) => ({ item, text: item.textContent.toLowerCase() }));
-  const groups = [...list.querySelectorAll("section")];
-  const filter = () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const { item, text } of items) {
-      item.hidden = !words.every((word) => text.includes(word));
-      if (!item.hidden) shown += 1;
-    }
-    for (const group of groups) group.hidden = !group.querySelector("li:not([hidden])");
-    for (const count of counts) count.textContent = String(shown);
-    for (const none of nones) none.hidden = shown > 0;
-  };
-  input.addEventListener("input", filter);
-  if (input.value) filter();
-}
-
 // <form data-preview="/path">: shows in #preview what the server makes of the fields, as they are typed. Passwords stay here.
 for (const form of document.querySelectorAll("form[data-preview]")) {
   const place = document.getElementById("preview");
@@ -93,7 +69,8 @@ for (const form of document.querySelectorAll("form[data-preview]")) {
 // A form that is on its way is not sent twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented || form.method !== "post") return;
+  // Not form.method: a field of that name hides it.
+  if (event.defaultPrevented || form.getAttribute("method") !== "post") return;
   // After the browser has gathered the fields: a disabled button would be left out.
   setTimeout(() => {
     for (const button of form.querySelectorAll("button:not([type=button])")) {

@@ -46,7 +46,7 @@ enum SettingsValues {
         [
             "id": session.id, "browser": BrowserText.name(session.userAgent), "address": session.address, "key": keys[session.keyID] ?? session.keyID,
             "since": TimeText.value(session.createdAt, from: now), "seen": TimeText.value(session.lastSeenAt, from: now),
-            "ends": TimeText.value(session.expiresAt, from: now), "is_own": session.id == own,
+            "is_own": session.id == own,
         ]
     }
 

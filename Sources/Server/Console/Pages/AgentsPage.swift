@@ -62,7 +62,6 @@ enum AgentsPage {
         values["mcp_configuration"] = configuration.pretty
         values["mcp_command"] = "claude mcp add --transport http grantee \(url) --header \"Authorization: Bearer $AGENT_KEY\""
         values["admits_nothing"] = access.enabled && (access.paths.isEmpty || access.methods.isEmpty)
-        values["admits"] = access.enabled
         var page = head.page(.agents, values, template: "agents")
         page.status = status
         return page

@@ -56,11 +56,20 @@ enum NewConnectionPage {
                 ).id
             }
             if isFirst, try inbound.form.button != "save" { return await connect(saved, inbound) }
-            return inbound.see(ConnectionHead.path(saved), done: form.choice.grantType == .authorizationCode ? "created" : "created-alone")
+            return inbound.see(ConnectionHead.path(saved), done: created(draft))
         } catch {
             guard !error.errors.isEmpty || error.code == .invalidRequest else { throw error }
             if error.code == .conflict { return page(try await renamed(form, inbound), inbound, status: .conflict) }
             return page(view(form, inbound, FormErrors(error, in: form)), inbound, status: .init(code: error.code.status))
+        }
+    }
+
+    /// What to do next.
+    private static func created(_ draft: ConnectionDocument.Draft) -> String {
+        switch draft.settings.oauth.grantType {
+        case .authorizationCode: "created"
+        case .password where draft.settings.oauth.username == nil || draft.password == nil: "created-typed"
+        case .password, .clientCredentials: "created-alone"
         }
     }
 

@@ -9,7 +9,7 @@ enum RevocationsPage {
 
     /// With `step=confirm`, the question; without it, the form and the list.
     static func show(_ inbound: Inbound) async throws -> Outbound {
-        let form = RevocationForm(inbound.asked)
+        let form = RevocationForm { inbound.asked($0).trimmed }
         return try await page(inbound, form, asks: inbound.asked("step") == "confirm", error: nil)
     }
 

@@ -30,13 +30,13 @@ enum SettingsPage {
         let button = try inbound.form.button
         if button == "all" {
             try await inbound.broker.endAllConsoleSessions(by: caller)
-            return inbound.see("/console/sign-in", done: "signed-out")
+            return SignInPage.signedOut(inbound)
         }
         guard !button.isEmpty else {
             throw Problem(.invalidRequest, "the form does not say which session", fix: "load the page again and press a button there")
         }
         try await inbound.broker.endConsoleSession(id: button, by: caller)
-        if button == (try inbound.visit.session.id) { return inbound.see("/console/sign-in", done: "signed-out") }
+        if button == (try inbound.visit.session.id) { return SignInPage.signedOut(inbound) }
         return inbound.see("/console/settings", done: "session-ended")
     }
 

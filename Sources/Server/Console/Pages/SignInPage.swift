@@ -41,7 +41,11 @@ enum SignInPage {
             faces.signInGuard.succeeded(inbound.client)
             return arrive(signedIn, token, prompt, inbound)
         } catch {
-            guard error.code == .unauthenticated || error.code == .forbidden else { throw error }
+            guard error.code == .unauthenticated || error.code == .forbidden else {
+                // The key was not what failed.
+                faces.signInGuard.succeeded(inbound.client)
+                throw error
+            }
             faces.logger.notice("sign-in refused", metadata: ["code": "\(error.code.rawValue)", "client": "\(inbound.client)"])
             let words = ([error.detail] + [error.fix].compactMap { $0 }).map { $0.prefix(1).uppercased() + $0.dropFirst() + "." }.joined(separator: " ")
             return page(prompt, inbound, error: words, status: .init(code: error.code.status))
@@ -73,6 +77,11 @@ enum SignInPage {
     static func signOut(_ inbound: Inbound) async throws -> Outbound {
         let visit = try inbound.visit
         try await inbound.broker.signOut(.init(session: visit.session, caller: visit.caller))
+        return signedOut(inbound)
+    }
+
+    /// The browser forgets what it had.
+    static func signedOut(_ inbound: Inbound) -> Outbound {
         var outbound = inbound.see("/console/sign-in", done: "signed-out")
         outbound.fields[.setCookie] = inbound.faces.noConsoleCookie
         // Not "cookies": those of other ports and subdomains of this host would go too.
