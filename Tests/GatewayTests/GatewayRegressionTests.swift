@@ -190,8 +190,9 @@ import Testing
     }
 
     @Test func aCallersConnectionIsKeptAfterAnAnswerThatTookLong() async throws {
-        func shorten(_ configuration: inout ServerConfiguration) { configuration.gatewayLimits.keepAlive = .seconds(1) }
-        let script = RawUpstream.Script.answering(.drip(RawUpstream.answer(body: "0123456789"), every: .milliseconds(40)))
+        func shorten(_ configuration: inout ServerConfiguration) { configuration.gatewayLimits.keepAlive = .seconds(3) }
+        // Longer than that; and the end is far enough off for a reader who is kept waiting by others.
+        let script = RawUpstream.Script.answering(.drip(RawUpstream.answer(body: "0123456789"), every: .milliseconds(80)))
         try await Stage.with(upstream: script, [:], shorten) { stage, _ async throws in
             let request = stage.head("GET", "api/x")
             try await stage.client { client async throws in

@@ -73,15 +73,17 @@ class Person:
             self.page.keyboard.press("Tab")
         raise AssertionError(f"{self.name}: Tab does not reach {target}")
 
-    def press(self, role, name, key="Enter", exact=True, within=None):
+    def press(self, role, name, exact=True, within=None):
+        """A link or a button: each leads to a page."""
         self.done += 1
         target = (within or self.page).get_by_role(role, name=name, exact=exact).first
         if self.keyboard:
             self.reach(target)
-            self.page.keyboard.press("Space" if role in ("radio", "checkbox") else key)
-        else:
-            target.click()
-        self.page.wait_for_load_state()
+        with self.page.expect_navigation():
+            if self.keyboard:
+                self.page.keyboard.press("Enter")
+            else:
+                target.click()
         # On the way to the provider the page goes on by itself.
         self.page.wait_for_url(lambda url: "/connect/" not in url)
 
