@@ -58,13 +58,7 @@ extension Broker {
             return nil
         } catch let error as TokenError {
             let problem = ProviderProblem.of(error, step: .code, settings: facts.settings)
-            let outcome: TokenEndpoints.Outcome =
-                switch error.status {
-                case 429: .tooFast(problem, retryAfter: error.retryAfter)
-                case 500...: .failed(problem)
-                default: .answered
-                }
-            tokenEndpoints.ended(endpoint, outcome, at: clock.now())
+            tokenEndpoints.ended(endpoint, .of(error, problem), at: clock.now())
             return TroubleCapture(witness.exchange, client: asking).trouble(
                 error, stage: .token, subject: "", connection: facts.connection, at: clock.now())
         } catch let error as TransportError {

@@ -372,13 +372,7 @@ extension Broker {
             throw error
         } catch let error as TokenError {
             let problem = ProviderProblem.of(error, step: .refresh, settings: connection.settings)
-            let outcome: TokenEndpoints.Outcome =
-                switch error.status {
-                case 429: .tooFast(problem, retryAfter: error.retryAfter)
-                case 500...: .failed(problem)
-                default: .answered
-                }
-            tokenEndpoints.ended(endpoint, outcome, at: clock.now())
+            tokenEndpoints.ended(endpoint, .of(error, problem), at: clock.now())
             let capture = TroubleCapture(witness.exchange, client: client)
             await keep(capture.trouble(error, stage: stage, subject: subject, connection: connection, at: clock.now()), of: connection)
             throw error

@@ -1,3 +1,4 @@
+import OAuth
 import Synchronization
 import Vault
 
@@ -33,6 +34,15 @@ final class TokenEndpoints: Sendable {
         case failed(Problem)
         /// 429
         case tooFast(Problem, retryAfter: Int?)
+
+        /// What an answer that gave no tokens tells of the endpoint.
+        static func of(_ error: TokenError, _ problem: Problem) -> Outcome {
+            switch error.status {
+            case 429: .tooFast(problem, retryAfter: error.retryAfter)
+            case 500...: .failed(problem)
+            default: .answered
+            }
+        }
     }
 
     func ended(_ endpoint: String, _ outcome: Outcome, at now: Timestamp) {

@@ -48,13 +48,13 @@ struct ConnectionHead {
     var state: ConnectionState { ConnectionState(connection, grants: grants, isAll: !hasMore, now: now) }
 
     /// The page's values, with those that the head needs.
-    func page(_ tab: Tab, _ values: [String: Any], template: String, title: String? = nil) -> ConsolePage {
+    func page(_ tab: Tab, _ values: [String: Any], template: String) -> ConsolePage {
         var values = values
         values["connection_head"] = self.values(tab)
         values["connection_path"] = Self.path(connection.id)
         let name = connection.settings.name
         return ConsolePage(
-            title ?? (tab == .overview ? name : "\(tab.label): \(name)"), .connections, template: template, values,
+            tab == .overview ? name : "\(tab.label): \(name)", .connections, template: template, values,
             crumbs: [(title: "Connections", path: "/console")])
     }
 
