@@ -20,6 +20,10 @@ let package = Package(
         .library(name: "OAuthClientAsyncHTTP", targets: ["OAuthClientAsyncHTTP", "Egress"]),
         .executable(name: "grantee", targets: ["grantee"]),
     ],
+    traits: [
+        .trait(name: "PostgreSQL", description: "Keeps the records in PostgreSQL, too; needs libpq and its headers."),
+        .default(enabledTraits: ["PostgreSQL"]),
+    ],
     // Why each is here: docs/dependencies.md.
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", .upToNextMinor(from: "1.8.2")),
@@ -65,6 +69,11 @@ let package = Package(
             name: "SQLiteStore",
             dependencies: ["Vault", product("GRDB", "GRDB.swift")],
             swiftSettings: settings),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"]), .brew(["libpq"])]),
+        .target(
+            name: "PostgresStore",
+            dependencies: ["Vault", "CLibPQ", product("Crypto", "swift-crypto")],
+            swiftSettings: settings),
         .target(
             name: "Broker",
             dependencies: [
@@ -87,7 +96,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "Gateway", "Broker", "Vault", "SQLiteStore", "OAuth", "OAuthClientAsyncHTTP", "Egress",
+                "Gateway", "Broker", "Vault", "SQLiteStore", .target(name: "PostgresStore", condition: .when(traits: ["PostgreSQL"])),
+                "OAuth", "OAuthClientAsyncHTTP", "Egress",
                 product("Hummingbird", "hummingbird"), product("HummingbirdCore", "hummingbird"),
                 product("HTTPTypes", "swift-http-types"), product("Logging", "swift-log"),
                 product("CoreMetrics", "swift-metrics"), product("Mustache", "swift-mustache"),
@@ -156,7 +166,10 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "StoreTests",
-            dependencies: ["Vault", "SQLiteStore", "OAuth", product("Crypto", "swift-crypto"), product("GRDB", "GRDB.swift")],
+            dependencies: [
+                "TestSupport", "Vault", "SQLiteStore", .target(name: "PostgresStore", condition: .when(traits: ["PostgreSQL"])), "OAuth",
+                product("Crypto", "swift-crypto"), product("GRDB", "GRDB.swift"),
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "BrokerTests",

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"time"
 )
 
 func main() {
@@ -21,10 +22,13 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var requests atomic.Int64
+	var requests, slow atomic.Int64
 	http.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		n := requests.Add(1)
+		if slow.Swap(0) > 0 {
+			time.Sleep(5 * time.Second)
+		}
 		w.Header().Set("Content-Type", "application/json")
 		if status != http.StatusOK {
 			w.WriteHeader(status)
@@ -35,6 +39,10 @@ func main() {
 	})
 	http.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, requests.Load())
+	})
+	// The next request is answered five seconds late.
+	http.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		slow.Store(1)
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
 	if err != nil {

@@ -22,6 +22,10 @@ package final class Broker: Sendable {
         package var webhookPatience: Duration = .seconds(15)
         /// Whose chain of activity this process writes.
         package var node = "main"
+        /// How nodes that share a store take turns at renewing a grant.
+        package var lease = LeaseTimes()
+        /// Of this program, as other nodes are told.
+        package var version = ""
         /// How long activity is kept.
         package var activityDays = 400
         /// Where the master keys are kept, if the server itself keeps them.
@@ -38,6 +42,8 @@ package final class Broker: Sendable {
     }
 
     let store: any Store
+    /// The same store, where other nodes have it too.
+    let shared: (any SharedStore)?
     let keyring: Keyring
     let transport: any Transport
     /// For refreshes: an answer is waited for beyond the callers' patience.
@@ -50,6 +56,11 @@ package final class Broker: Sendable {
     let logger: Logger
     let configuration: Configuration
 
+    /// What this process calls itself where it takes a lease: another one under the same name is somebody else.
+    let processID: String
+    let coherence: Coherence
+    /// That this was said in the log.
+    let isCutOff = Atomic(false)
     let callers = CallerRegistry()
     let connectionCache = ConnectionCache()
     let tokenCache: TokenCache
@@ -62,7 +73,9 @@ package final class Broker: Sendable {
     let renewals = Renewals()
     let exchanges = InFlight()
     let backOff = BackOff()
-    let tokenEndpoints = TokenEndpoints()
+    let tokenEndpoints: TokenEndpoints
+    /// This process, among those that take leases.
+    let leaseOwner: String
     let refreshing = InFlight()
     let refresherTurn = Mutex(0)
     let clockWatch = Mutex(ClockWatch())
@@ -86,6 +99,9 @@ package final class Broker: Sendable {
         entropy: Entropy = .system, logger: Logger, configuration: Configuration
     ) {
         self.store = store
+        shared = store as? any SharedStore
+        coherence = Coherence(store as? any SharedStore)
+        processID = configuration.node + "/" + Entropy.system.token(bytes: 12)
         self.keyring = keyring
         self.transport = NotingTransport(transport, log: activityLog, clock: clock)
         self.patientTransport = NotingTransport(patientTransport ?? transport, log: activityLog, clock: clock)
@@ -95,6 +111,8 @@ package final class Broker: Sendable {
         self.entropy = entropy
         self.logger = logger
         self.configuration = configuration
+        tokenEndpoints = TokenEndpoints(store as? any SharedStore, logger: logger)
+        leaseOwner = "\(configuration.node)/\(UInt64.random(in: .min ... .max))"
         self.tokenCache = TokenCache(capacity: configuration.cacheBytes)
         self.activityWriter = ActivityWriter(store: store, keyring: keyring, node: configuration.node, logger: logger)
     }
@@ -104,22 +122,14 @@ package final class Broker: Sendable {
         configuration.publicURL + "/oauth/callback/" + connectionID
     }
 
-    /// Ready = the store answers, uses can be recorded, and no received token waits to be written.
-    package func isReady() async -> Bool {
-        guard unwritten.isEmpty, activityLog.isAccepting else { return false }
-        do {
-            _ = try await store.meta("ready")
-            return true
-        } catch {
-            logger.error("store does not answer", metadata: ["error": "\(error)"])
-            return false
-        }
-    }
-
     /// Background work until graceful shutdown or cancellation: records uses, retries writes, keeps grants fresh, revokes
     /// orphans, announces what will die, drops what expired.
     package func run() async throws {
         try await withThrowingDiscardingTaskGroup { group in
+            if shared != nil {
+                group.addTask { await self.every(Coherence.interval) { await self.followChanges() } }
+                group.addTask { await self.every(.seconds(3)) { await self.beSeen() } }
+            }
             group.addTask { await self.every(.seconds(1)) { await self.flushActivity() } }
             group.addTask { await self.flushWhenFilling() }
             group.addTask { await self.every(.milliseconds(500)) { await self.writeUnwritten() } }
@@ -183,11 +193,13 @@ package final class Broker: Sendable {
         consoleSightings.forget(before: clock.now() + (.zero - configuration.consoleLife))
         do {
             try await store.sweep(now: clock.now())
+            try await shared?.forgetChanges()
             try await trimDeliveries()
         } catch {
             logger.warning("sweep failed", metadata: ["error": "\(error)"])
         }
         await cutActivity()
+        await deleteOldRetired()
     }
 }
 

@@ -22,6 +22,7 @@ extension Broker {
                 }
             }
             callers.replaceAll(try await store.keys())
+            try await catchUp()
             let chain = try await activityWriter.open()
             activityChain.withLock { $0 = chain }
             try await noteRestore()
@@ -46,6 +47,14 @@ extension Broker {
     }
 
     package func authenticate(_ key: String) -> Caller? { authenticate(key[...]) }
+
+    /// Whoever was let in by what may have been too old a memory, after ``catchUp()``.
+    package func requireKnown(_ caller: Caller) throws(Problem) {
+        guard KeyHash(stored: caller.key.hash).flatMap(self.caller) != nil else { throw Self.unknownKey }
+    }
+
+    package static let unknownKey = Problem(
+        .unauthenticated, "the API key is not known, or has expired", fix: "send Authorization: Bearer API_KEY with a valid key")
 
     package func keys(for caller: Caller) async throws(Problem) -> [APIKey] {
         try caller.requireUnboundAdmin()

@@ -24,6 +24,11 @@ final class Meters: Sendable {
     func webhookDelivery(result: String) {
         counter("grantee_webhook_deliveries_total", [("result", result)]).increment()
     }
+    /// The right to renew a grant among many nodes.
+    /// - Parameter result: `taken`, `waited` when another node had it, `lost` when it ended before the renewal did.
+    func lease(result: String) {
+        counter("grantee_leases_total", [("result", result)]).increment()
+    }
     /// - Parameter operation: `token`, `refresh`, `revoke`.
     func provider(connection: String, operation: String, took duration: Duration) {
         let dimensions = [("connection", connection), ("operation", operation)]

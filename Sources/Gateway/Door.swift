@@ -10,6 +10,9 @@ package protocol Door: Sendable {
     ///   - fetchSite: `Sec-Fetch-Site`, where a browser sent it.
     func admit(authorization: String?, fetchSite: String?) throws(Problem) -> Caller
 
+    /// The same, and whether another node has just made the key.
+    func admitLearned(authorization: String?, fetchSite: String?) async throws(Problem) -> Caller
+
     /// The caller of an API key whose requests are not counted; `nil` = whether it is let in is for ``admit(authorization:fetchSite:)`` to say.
     /// - Parameter authorization: the field's value, byte by byte.
     func uncounted(authorization: Span<UInt8>) -> Caller?

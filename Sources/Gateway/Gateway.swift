@@ -20,6 +20,7 @@ package final class Gateway: Sendable {
     let renewals = APIRenewals()
     private let group: any EventLoopGroup
     private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<LoopGateway>]>([:])
+    private let ending = Atomic(false)
 
     /// - Throws: when TLS cannot be set up.
     package init(
@@ -57,6 +58,11 @@ package final class Gateway: Sendable {
             return loop
         }
     }
+
+    /// The server is about to end: each answer from now on, also those that are not the gateway's, is the last of its caller's
+    /// connection and says so. The next request comes over another one, and goes to a node that stays.
+    package func end() { ending.store(true, ordering: .releasing) }
+    package var isEnding: Bool { ending.load(ordering: .acquiring) }
 
     /// After the last request: closes what is kept open to APIs.
     package func close() {

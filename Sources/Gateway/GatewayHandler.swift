@@ -19,7 +19,8 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         /// The server's: until it has answered as often as it was asked.
         case elsewhere
         /// Its connection is being read from the store.
-        case finding(HTTPRequestHead, SteeringFields, Caller)
+        /// - caller: `nil` while the key is looked for, too.
+        case finding(HTTPRequestHead, SteeringFields, Caller?)
         case calling(Exchange)
         /// Answered before its body had come: that is thrown away.
         case draining
@@ -42,6 +43,8 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     private var closesAfterAnswer = false
     /// And does not wait for the rest of the request.
     private var closesAtOnce = false
+    /// The server's answer was said to be the last.
+    private var closesAfterServer = false
     private var isClosed = false
     /// The last time that something came, or an answer ended.
     private var quietSince: NIODeadline
@@ -161,16 +164,30 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
     // MARK: Out
 
     package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        guard case .end = Self.unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
-        context.write(data, promise: promise)
+        switch Self.unwrapOutboundIn(data) {
+        case .head(var head) where loop.gateway.isEnding && isLastOwed:
+            closesAfterServer = true
+            head.headers.replaceOrAdd(name: "Connection", value: "close")
+            return context.write(Self.wrapOutboundOut(.head(head)), promise: promise)
+        case .head, .body: return context.write(data, promise: promise)
+        case .end: context.write(data, promise: promise)
+        }
         owed = max(owed - 1, 0)
         guard owed == 0, case .elsewhere = state else { return }
         state = .ready
         quietSince = loop.now
+        // A caller that still sends its body reads the answer first, and closes then.
+        if closesAfterServer, requestEnded { return closeWhenWritten() }
         if !queue.isEmpty {
             // What the server still writes of this answer goes out before the next.
             context.eventLoop.assumeIsolated().execute { [self] in takeQueue() }
         }
+    }
+
+    /// Whether no request waits behind the one that is answered.
+    private var isLastOwed: Bool {
+        guard case .elsewhere = state else { return false }
+        return owed == 1 && queue.isEmpty
     }
 
     // MARK: A request of ours
@@ -188,22 +205,34 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
             guard steering.authorization.count <= 1 else { throw Problem(.invalidRequest, "Authorization must be sent once") }
             caller = try door.admit(authorization: steering.authorization.value, fetchSite: steering.fetchSite.value)
         } catch {
-            return refuse(error, caller: nil, steering)
+            guard error.code == .unauthenticated, steering.authorization.count == 1, loop.gateway.broker.isAmongNodes else {
+                return refuse(error, caller: nil, steering)
+            }
+            state = .finding(head, steering, nil)
+            return find(String(Self.connectionID(of: head.uri)), steering, for: nil)
         }
         let id = Self.connectionID(of: head.uri)
         if let destination = loop.gateway.broker.knownDestination(String(id)) { return call(head, steering, destination, caller) }
         state = .finding(head, steering, caller)
-        find(String(id))
+        find(String(id), steering, for: caller)
     }
 
-    private func find(_ id: String) {
+    /// - Parameter known: by a memory that may be too old; `nil` = the key is not known here.
+    private func find(_ id: String, _ steering: SteeringFields, for known: Caller?) {
         let box = NIOLoopBound(self, eventLoop: loop.eventLoop)
-        let (broker, eventLoop) = (loop.gateway.broker, loop.eventLoop)
+        let (broker, door, eventLoop) = (loop.gateway.broker, door, loop.eventLoop)
+        let (authorization, fetchSite) = (steering.authorization.value, steering.fetchSite.value)
         // Unstructured: the loop goes on meanwhile.
         Task {
-            let result: Result<Destination, Problem>
+            let result: Result<(Destination, Caller), Problem>
             do throws(Problem) {
-                result = .success(try await broker.destination(id))
+                var caller = known
+                if caller == nil { caller = try await door.admitLearned(authorization: authorization, fetchSite: fetchSite) }
+                let destination = try await broker.destination(id)
+                guard let caller else { throw Broker.unknownKey }
+                // Where memory was too old for a destination it was so for the key.
+                try broker.requireKnown(caller)
+                result = .success((destination, caller))
             } catch {
                 result = .failure(error)
             }
@@ -211,10 +240,10 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
         }
     }
 
-    private func found(_ result: Result<Destination, Problem>) {
+    private func found(_ result: Result<(Destination, Caller), Problem>) {
         guard case .finding(let head, let steering, let caller) = state, !isClosed else { return }
         switch result {
-        case .success(let destination): call(head, steering, destination, caller)
+        case .success(let (destination, caller)): call(head, steering, destination, caller)
         case .failure(let problem): refuse(problem, caller: caller, steering)
         }
         takeQueue()
@@ -403,6 +432,7 @@ extension GatewayHandler: AnswerSink {
     func answer(_ head: AnswerHead) {
         var head = HTTPResponseHead(version: version, status: .init(statusCode: head.status), headers: head.headers)
         hasBegunAnswer = true
+        if loop.gateway.isEnding { closesAfterAnswer = true }
         // Its end is then the connection's.
         if Self.isOld(version), !head.headers.contains(name: "content-length") { closesAfterAnswer = true }
         if closesAfterAnswer || closesAtOnce {

@@ -184,6 +184,7 @@ extension ShortcutHandler: AnswerSink {
     func bodyDemandChanged() {}
 
     func answer(_ head: AnswerHead) {
+        if loop.gateway.isEnding { closesAfterAnswer = true }
         // In a variable of its own: Swift looks at each change of what an object holds.
         var buffer = loop.takeScratch()
         isChunked = head.write(into: &buffer, closes: closesAfterAnswer) && !isHead

@@ -45,7 +45,11 @@ package final class DataDirectory: Sendable {
         }
     }
 
-    deinit { close(lock) }
+    /// Let go of before it is closed: a child that is being started has it for a moment, too.
+    deinit {
+        unlock()
+        close(lock)
+    }
 
     /// Lets another server have it, whoever still holds this value.
     package func unlock() { flock(lock, LOCK_UN) }

@@ -211,7 +211,7 @@ extension SQLiteStore {
 
     // MARK: Refresh
 
-    package func beginRefresh(grant: UID, generation: Int, at: Timestamp) async throws -> Int? {
+    package func beginRefresh(grant: UID, generation: Int, at: Timestamp, lease: LeaseClaim?) async throws -> Int? {
         try await write { database in
             let current = try Int.fetchOne(database, sql: #"SELECT token_generation FROM "grant" WHERE uid = ?"#, arguments: [grant.text])
             guard current == generation else { return nil }

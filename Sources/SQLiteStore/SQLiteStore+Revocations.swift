@@ -35,6 +35,9 @@ extension SQLiteStore {
         }
     }
 
+    /// One node takes nothing away from others: what it was given is due still.
+    package func giveBack(orphans: [OrphanToken], due: Timestamp) async throws {}
+
     package func updateOrphan(_ uid: UID, nextTryAt: Timestamp, tries: Int) async throws {
         try await write {
             try $0.execute(sql: "UPDATE orphan_token SET next_try_at = ?, tries = ? WHERE uid = ?", arguments: [nextTryAt.milliseconds, tries, uid.text])

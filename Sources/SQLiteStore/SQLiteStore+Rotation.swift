@@ -105,6 +105,9 @@ extension SQLiteStore {
         }
     }
 
+    /// There are no other nodes.
+    package var retiredKeysStay: Duration { .zero }
+
     package func deleteUnusedDataKeys(_ ids: Set<Int>) async throws -> Set<Int> {
         // Counted where nobody else writes: what was begun before is there, what begins now waits.
         try await write { database in

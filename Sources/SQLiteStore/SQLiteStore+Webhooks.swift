@@ -83,16 +83,22 @@ extension SQLiteStore {
         FROM delivery JOIN event ON event.id = delivery.event_id
         """
 
-    package func dueDeliveries(now: Timestamp, limit: Int) async throws -> [Delivery] {
+    package func dueDeliveries(now: Timestamp, room: DeliveryRoom) async throws -> [Delivery] {
         try await read { database in
             let webhooks = try String.fetchAll(database, sql: "SELECT id FROM webhook WHERE disabled_at IS NULL ORDER BY id")
             guard !webhooks.isEmpty else { return [] }
             let statement = try database.cachedStatement(
                 sql: """
                     SELECT \(Self.deliveryColumns) WHERE delivery.webhook_id = ? AND delivery.next_try_at <= ?
+                        AND delivery.order_key NOT IN (SELECT value FROM json_each(?))
                     ORDER BY delivery.next_try_at, delivery.sequence LIMIT ?
                     """)
-            return try webhooks.flatMap { try Row.fetchAll(statement, arguments: [$0, now.milliseconds, limit]).map(Delivery.init) }
+            let due = try webhooks.reduce(into: [String: [Delivery]]()) { due, webhook in
+                let excepted = try encode(room.excepted(of: webhook).map(\.text))
+                due[webhook] = try Row.fetchAll(statement, arguments: [webhook, now.milliseconds, excepted, room.left(for: webhook)]).map(Delivery.init)
+            }
+            let shares = room.shares(of: due.mapValues(\.count))
+            return webhooks.flatMap { (due[$0] ?? []).prefix(shares[$0] ?? 0) }
         }
     }
 

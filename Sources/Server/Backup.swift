@@ -20,8 +20,8 @@ package struct Backup: Sendable {
     package init(
         of configuration: ServerConfiguration, to path: String, replacing: Bool, progress: (_ done: Int, _ total: Int) -> Void
     ) throws(StartError) {
-        if let url = configuration.databaseURL, !url.hasPrefix("sqlite:") {
-            throw StartError("only a SQLite database is backed up here", hint: "use the tools of its own database server")
+        if let location = try configuration.storeLocation, location.isShared {
+            throw StartError("\(location.shown) is not backed up here: only a SQLite file is", hint: "use pg_dump, as docs/operations.md says")
         }
         let source = configuration.databasePath ?? configuration.dataDirectory + "/grantee.sqlite"
         guard FileManager.default.fileExists(atPath: source) else {

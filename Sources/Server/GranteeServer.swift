@@ -20,13 +20,14 @@ package struct GranteeServer: Sendable {
         /// `http://127.0.0.1:8080`
         package var url: String
         package var publicURL: String
-        package var adminKey: String
+        /// `nil` where the database has it and this server was not told.
+        package var adminKey: String?
         /// The use cases, for a caller in the same process.
         package var broker: Broker
 
         /// A link that signs in at the console once, for who started the server.
         package func signInLink() async throws -> String {
-            guard let admin = broker.authenticate(adminKey) else { throw Problem(.unauthenticated, "the admin key was replaced") }
+            guard let adminKey, let admin = broker.authenticate(adminKey) else { throw Problem(.unauthenticated, "the admin key was replaced") }
             return try await broker.makeSignInLink(by: admin).url
         }
     }
@@ -47,15 +48,21 @@ package struct GranteeServer: Sendable {
     /// - Parameter onListening: called once.
     /// - Throws: ``StartError``
     package func run(onListening: @escaping @Sendable (Listening) async -> Void) async throws {
+        let gate = Gate()
+        try await LateShutdown.run(
+            after: configuration.drain, logger: logger, onShutdown: { gate.end() }, onEnd: { await gate.end(within: .milliseconds(200)) },
+            work: { try await run(behind: gate, onListening: onListening) })
+    }
+
+    private func run(behind gate: Gate, onListening: @escaping @Sendable (Listening) async -> Void) async throws {
         _ = MetricsRegistry.shared
         try configuration.check()
         let home = try Home(configuration)
-        let store = try home.openStore()
-        let keyring = try await home.openKeyring(store)
-        let adminKey = try home.adminKey()
+        let store = try await home.openStore()
+        try await requireWhole(store)
+        let entry = try await Entry(home, store, configuration)
         let pages = try Pages()
         let console = try Console()
-        let gate = Gate()
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 let (running, continuation) = AsyncStream<Int>.makeStream()
@@ -63,7 +70,10 @@ package struct GranteeServer: Sendable {
                 group.addTask {
                     defer { continuation.finish() }
                     let front = HTTPServerBuilder { FrontChannel(responder: $0, gate: gate) }
-                    try await self.serve(gate, front, host: host, port: self.configuration.port) { continuation.yield($0) }
+                    try await self.serve(gate, front, host: host, port: self.configuration.port) { channel, port in
+                        gate.listens(on: channel)
+                        continuation.yield(port)
+                    }
                 }
                 for await port in running {
                     let publicURL = try configuration.publicEndpoint(port: port)
@@ -77,11 +87,14 @@ package struct GranteeServer: Sendable {
                     var rules = Broker.Configuration(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant)
                     rules.activityDays = configuration.activityDays
                     rules.masterKeyFile = home.masterKeyFile
+                    rules.version = ServerFacts.version
+                    if let node = entry.node { rules.node = node }
                     let broker = Broker(
-                        store: store, keyring: keyring, transport: transport, patientTransport: transport.waiting(Self.longestAnswer), egress: egress,
+                        store: store, keyring: entry.keyring, transport: transport, patientTransport: transport.waiting(Self.longestAnswer), egress: egress,
                         logger: logger, configuration: rules)
-                    try await broker.start(adminKey: adminKey)
+                    try await broker.start(adminKey: entry.adminKey)
                     try await broker.noteTools(Tool.listed.serialized())
+                    try await entry.end()
                     let gateway = try Gateway(broker: broker, egress: egress, trust: trust, limits: configuration.gatewayLimits)
                     let faces = Faces(
                         broker: broker, gateway: gateway, pages: pages, console: console, publicURL: publicURL,
@@ -93,11 +106,11 @@ package struct GranteeServer: Sendable {
                     if let metricsPort = configuration.metricsPort {
                         group.addTask {
                             let plain = HTTPServerBuilder.http1(configuration: .init(idleTimeout: TimeAmount(configuration.gatewayLimits.keepAlive)))
-                            try await self.serve(MetricsFace(broker: broker), plain, host: host, port: metricsPort) { _ in }
+                            try await self.serve(MetricsFace(broker: broker, gate: gate), plain, host: host, port: metricsPort) { _, _ in }
                         }
                     }
-                    try home.directory.writeServerFile(url: url)
-                    await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: adminKey, broker: broker))
+                    try home.directory?.writeServerFile(url: url)
+                    await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: entry.adminKey, broker: broker))
                     break
                 }
                 // A shutdown ends each in its own time; the first that fails ends all.
@@ -106,6 +119,7 @@ package struct GranteeServer: Sendable {
         } catch is CancellationError {
             // Cut off: by a test, or when requests took longer to end than a shutdown gives them.
         } catch {
+            await entry.giveUp(logger)
             await close(gate, home, store)
             throw StartError(any: error, configuration)
         }
@@ -125,21 +139,21 @@ package struct GranteeServer: Sendable {
 
     /// - Returns: false when received tokens could not be written.
     @discardableResult
-    private func close(_ gate: Gate, _ home: Home, _ store: SQLiteStore) async -> Bool {
+    private func close(_ gate: Gate, _ home: Home, _ store: any Store) async -> Bool {
         let isWritten = await gate.broker?.finish() ?? true
         gate.faces?.gateway.close()
-        home.directory.removeServerFile()
+        home.directory?.removeServerFile()
         do {
             try await store.close()
         } catch {
             logger.warning("the database was not closed", metadata: ["error": "\(error)"])
         }
-        home.directory.unlock()
+        home.directory?.unlock()
         return isWritten
     }
 
     private func serve<Responder: HTTPResponder>(
-        _ responder: Responder, _ server: HTTPServerBuilder, host: String, port: Int, onRunning: @escaping @Sendable (Int) async -> Void
+        _ responder: Responder, _ server: HTTPServerBuilder, host: String, port: Int, onRunning: @escaping @Sendable (any Channel, Int) async -> Void
     ) async throws where Responder.Context == ClientContext {
         // Its word at start is this program's `Listening on`.
         var quiet = logger
@@ -147,7 +161,7 @@ package struct GranteeServer: Sendable {
         try await Application(
             responder: responder, server: server,
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
-            onServerRunning: { channel in await onRunning(channel.localAddress?.port ?? port) }, logger: quiet
+            onServerRunning: { channel in await onRunning(channel, channel.localAddress?.port ?? port) }, logger: quiet
         ).run()
     }
 }

@@ -4,31 +4,45 @@ import OAuth
 import SQLiteStore
 import Vault
 
-/// What a server keeps on disk: the locked data directory, its keys, the database.
+/// Where a server lives: on SQLite a locked data directory with its keys and the database; on PostgreSQL the database alone,
+/// and the keys that it was given.
 struct Home: Sendable {
-    let directory: DataDirectory
+    /// `nil` where nothing is kept on this machine.
+    let directory: DataDirectory?
+    let location: StoreLocation
     private let configuredAdminKey: String?
     private let masterKeys: Keyring.MasterKeys
     private let ownsMasterKeys: Bool
-    private let databasePath: String
 
     /// - Throws: ``StartError``. A wrong start changes nothing.
     init(_ configuration: ServerConfiguration) throws(StartError) {
+        configuredAdminKey = configuration.adminKey
+        ownsMasterKeys = configuration.masterKeys == nil
         do {
-            directory = try DataDirectory(path: configuration.dataDirectory)
-            databasePath = configuration.databasePath ?? directory.databasePath
-            masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? directory.masterKeys(databasePath: databasePath))
+            if let named = try configuration.storeLocation, named.isShared {
+                guard let keys = configuration.masterKeys else {
+                    throw StartError(
+                        "the master keys are needed: on PostgreSQL a server makes none, because every node has to have the same",
+                        hint: "set GRANTEE_MASTER_KEYS_FILE to a file with id:base64url of 32 bytes, such as "
+                            + #"`printf 'k1:%s' "$(openssl rand 32 | basenc --base64url | tr -d =)"` writes"#)
+                }
+                (directory, location) = (nil, named)
+                masterKeys = try Keyring.MasterKeys(parsing: keys)
+                return
+            }
+            let directory = try DataDirectory(path: configuration.dataDirectory)
+            let path = configuration.databasePath ?? directory.databasePath
+            (self.directory, location) = (directory, .sqlite(path: path))
+            masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? directory.masterKeys(databasePath: path))
         } catch {
             throw StartError(any: error, configuration)
         }
-        configuredAdminKey = configuration.adminKey
-        ownsMasterKeys = configuration.masterKeys == nil
     }
 
     /// `nil` where the operator hands the master keys over.
     var masterKeyFile: MasterKeyFile? {
-        guard ownsMasterKeys else { return nil }
-        return MasterKeyFile { [directory] old, new throws(Problem) in
+        guard ownsMasterKeys, let directory else { return nil }
+        return MasterKeyFile { old, new throws(Problem) in
             do throws(DataDirectoryError) {
                 try directory.replaceMasterKeys(old, with: new)
             } catch {
@@ -37,19 +51,24 @@ struct Home: Sendable {
         }
     }
 
-    /// Both in the data directory, as a first start makes them.
-    var keyLiesBesideDatabase: Bool { ownsMasterKeys && databasePath == directory.databasePath }
-
-    /// With what is not yet emptied from the write-ahead log.
-    var databaseBytes: Int? {
-        func size(_ path: String) -> Int? { (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int }
-        return size(databasePath).map { $0 + (size(databasePath + "-wal") ?? 0) }
+    private var databasePath: String? {
+        if case .sqlite(let path) = location { path } else { nil }
     }
 
-    /// The one that was configured, else the data directory's, made at the first start. After the keyring was opened: a
-    /// start with a wrong master key leaves nothing behind.
-    func adminKey() throws(StartError) -> String {
+    /// Both in the data directory, as a first start makes them.
+    var keyLiesBesideDatabase: Bool { ownsMasterKeys && directory != nil && databasePath == directory?.databasePath }
+
+    /// Of the file, with what is not yet emptied from the write-ahead log.
+    var databaseBytes: Int? {
+        func size(_ path: String) -> Int? { (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int }
+        return databasePath.flatMap { path in size(path).map { $0 + (size(path + "-wal") ?? 0) } }
+    }
+
+    /// The one that was configured, else the data directory's, made at the first start; without a data directory `nil`: the one
+    /// that the database has. After the keyring was opened: a start with a wrong master key leaves nothing behind.
+    func adminKey() throws(StartError) -> String? {
         if let configuredAdminKey { return configuredAdminKey }
+        guard let directory else { return nil }
         let key: String
         do {
             key = try directory.adminKey { "gk_admin_" + Entropy.system.token(bytes: 32) }
@@ -62,15 +81,16 @@ struct Home: Sendable {
         return key
     }
 
-    func openStore() throws(StartError) -> SQLiteStore {
+    func openStore() async throws(StartError) -> any Store {
         do {
-            return try SQLiteStore(path: databasePath)
+            return try await location.open()
         } catch {
-            throw (error as? StoreError).map(StartError.init(store:)) ?? StartError("the database cannot be opened")
+            guard let error = error as? StoreError else { throw StartError("the database cannot be opened") }
+            throw location.isShared ? StartError(shared: error, at: location.shown) : StartError(store: error)
         }
     }
 
-    func openKeyring(_ store: SQLiteStore) async throws(StartError) -> Keyring {
+    func openKeyring(_ store: any Store) async throws(StartError) -> Keyring {
         do {
             return try await Keyring(masterKeys: masterKeys, store: store)
         } catch let error as KeyringError {

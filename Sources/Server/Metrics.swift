@@ -47,7 +47,7 @@ final class MetricsRegistry: MetricsFactory, Sendable {
     func destroyTimer(_ handler: any TimerHandler) {}
 
     /// Prometheus text format 0.0.4.
-    /// - Parameter gauges: values taken now, by name and label text.
+    /// - Parameter gauges: values taken now, by name and label text; what is called a total is a counter.
     func text(gauges: [(name: String, labels: String, value: Double)]) -> String {
         var lines: [String] = []
         var lastName = ""
@@ -60,7 +60,7 @@ final class MetricsRegistry: MetricsFactory, Sendable {
         }
         for gauge in gauges {
             if gauge.name != lastName {
-                lines.append("# TYPE \(gauge.name) gauge")
+                lines.append("# TYPE \(gauge.name) \(gauge.name.hasSuffix("_total") ? "counter" : "gauge")")
                 lastName = gauge.name
             }
             lines.append("\(gauge.name)\(gauge.labels.isEmpty ? "" : "{\(gauge.labels)}") \(gauge.value)")

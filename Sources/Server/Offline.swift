@@ -11,15 +11,23 @@ struct Offline: Sendable {
     /// - Throws: ``StartError`` naming what is missing.
     init(_ configuration: ServerConfiguration) async throws(StartError) {
         try configuration.check()
-        let path = configuration.databasePath ?? configuration.dataDirectory + "/grantee.sqlite"
-        guard FileManager.default.fileExists(atPath: path) else {
+        let location = try configuration.storeLocation ?? .sqlite(path: configuration.dataDirectory + "/grantee.sqlite")
+        if case .sqlite(let path) = location, !FileManager.default.fileExists(atPath: path) {
             throw StartError("there is no database at \(path)", hint: "name the data directory with --data-dir, or the database with --database-url")
         }
         do {
             let masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? DataDirectory.masterKeys(of: configuration.dataDirectory))
-            let store = try SQLiteStore.openReadOnly(path: path)
+            let store: any Store
+            do {
+                store = try await location.openReadOnly()
+            } catch let error as StoreError where location.isShared {
+                throw StartError(shared: error, at: location.shown)
+            }
             // A keyring writes only into a store without keys.
-            guard try await !store.dataKeys().isEmpty else { throw StartError("no server has run on the database \(path) yet") }
+            guard try await !store.dataKeys().isEmpty else {
+                let name = if case .sqlite(let path) = location { path } else { location.shown }
+                throw StartError("no server has run on the database \(name) yet")
+            }
             keyring = try await Keyring(masterKeys: masterKeys, store: store)
             self.store = store
         } catch {

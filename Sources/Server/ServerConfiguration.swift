@@ -25,6 +25,10 @@ package struct ServerConfiguration: Sendable {
     package var metricsPort: Int?
     /// How long activity is kept.
     package var activityDays = 400
+    /// What this node is called among those that share its database; `nil` = the machine's name.
+    package var node: String?
+    /// How long it goes on as before after it was told to end, so that a balancer sees that it is not ready and turns away.
+    package var drain: Duration = .zero
     /// No flag sets them; a test may.
     package var gatewayLimits = GatewayLimits()
 
@@ -46,8 +50,9 @@ package struct ServerConfiguration: Sendable {
         if publicURL == nil, !isLoopback {
             throw StartError("--public-url is required when --host is not a loopback address", hint: "name the https URL that browsers reach this server at")
         }
-        if let databaseURL, !databaseURL.hasPrefix("sqlite:") {
-            throw StartError("--database-url must be sqlite:PATH", hint: "PostgreSQL is not supported by this version")
+        _ = try storeLocation
+        if let node, !Entry.isNodeName(node) {
+            throw StartError("--node must be 1 to 64 letters, digits, dots, dashes or underscores")
         }
         guard (1...36_500).contains(activityDays) else { throw StartError("--activity-days must be 1 to 36500") }
         _ = try publicEndpoint(port: port == 0 ? 8080 : port)
@@ -68,5 +73,6 @@ package struct ServerConfiguration: Sendable {
         }
     }
 
-    var databasePath: String? { databaseURL.map { String($0.dropFirst("sqlite:".count)) } }
+    /// Of the SQLite file that was named.
+    var databasePath: String? { databaseURL.flatMap { $0.hasPrefix("sqlite:") ? String($0.dropFirst("sqlite:".count)) : nil } }
 }

@@ -44,6 +44,14 @@ package struct StartError: Error, Sendable, Hashable {
         }
     }
 
+    /// - Parameter location: of the database, without a password.
+    init(shared error: StoreError, at location: String) {
+        switch error {
+        case .unavailable(let reason): self.init("\(location): \(reason)", hint: "check the database URL, and that the database answers")
+        default: self.init(store: error)
+        }
+    }
+
     init(keyring error: KeyringError) {
         switch error {
         case .badMasterKeys(let reason): self.init("the master keys are not usable: \(reason)", hint: "id:base64url of 32 bytes, comma separated")

@@ -6,10 +6,10 @@ import Synchronization
     import Darwin
 #endif
 
-/// A named place where a debug build can be made to die or to wait; in a release build there is none.
+/// A named place where a debug build can be made to die, to wait or to freeze; in a release build there is none.
 ///
 /// `GRANTEE_FAILPOINT=refresh.sent:kill@2` ends the process, as `kill -9` does, when it passes there the second time;
-/// `refresh.sent:sleep@1` lets it wait there for a minute instead.
+/// `refresh.sent:sleep@1` lets it wait there for a minute instead, and `refresh.sent:stop` freezes it until it gets SIGCONT.
 package enum Failpoint {
     #if DEBUG
         private struct Armed {
@@ -39,6 +39,8 @@ package enum Failpoint {
                 // The signal may take a moment to arrive; nothing more may happen here.
                 while true { pause() }
             case "sleep": sleep(60)
+            // To this thread: it stands here, and not a few steps further on.
+            case "stop": raise(SIGSTOP)
             default: break
             }
         }

@@ -46,7 +46,7 @@ extension Keyring {
             for value in values {
                 // In memory a data key may outlive its record; after the next start it would be missed.
                 if let id = value.sealed.dataKeyID, !stored.contains(id) { stored = try await storedIDs() }
-                guard let fault = fault(of: value, in: column, stored: stored) else { continue }
+                guard let fault = try await fault(of: value, in: column, stored: stored) else { continue }
                 // What was replaced or removed since it was read is no fault.
                 guard try await store.holds(value, in: column) else { continue }
                 found(
@@ -67,10 +67,10 @@ extension Keyring {
         }
     }
 
-    private func fault(of value: SealedValue, in column: SealedColumn, stored: Set<Int>) -> KeyringError? {
-        do throws(KeyringError) {
-            _ = try open(value.sealed, at: column.place(value))
-        } catch {
+    private func fault(of value: SealedValue, in column: SealedColumn, stored: Set<Int>) async throws -> KeyringError? {
+        do {
+            _ = try await opened(value.sealed, at: column.place(value))
+        } catch let error as KeyringError {
             return error
         }
         return value.sealed.dataKeyID.map(stored.contains) == true ? nil : .noDataKey

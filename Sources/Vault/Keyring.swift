@@ -128,7 +128,7 @@ package final class Keyring: Sendable {
         }
     }
 
-    private func load(_ records: [DataKeyRecord]) throws(KeyringError) {
+    func load(_ records: [DataKeyRecord]) throws(KeyringError) {
         for record in records {
             let key = try unwrap(record)
             state.withLock { state in

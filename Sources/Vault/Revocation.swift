@@ -104,6 +104,10 @@ package struct RevocationFailure: Sendable, Hashable {
 }
 
 extension OrphanToken {
+    /// How long it belongs to the node that was given it, where there are several: longer than it takes to ask its provider. A
+    /// node that dies leaves it until then.
+    package static let taken: Duration = .seconds(60)
+
     /// The same for the same tokens of a grant, so that they are kept once. A generation is a row's own once only.
     package static func uid(grant: UID, generation: Int) -> UID { UID(text: "\(grant.text):\(generation)") }
 }

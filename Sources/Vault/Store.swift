@@ -27,7 +27,8 @@ package protocol Store: Sendable {
     /// a refresh intent of the grant is cleared in the same transaction. Compare and set on `token_generation`. The last
     /// use of a grant that is there stays as it is: ``touchGrants(_:)`` alone changes it.
     /// - Parameter events: announced in the same transaction.
-    /// - Returns: false when another writer was first (nothing is written).
+    /// - Returns: false when another writer was first (nothing is written). Where a commit may end in a way that its caller
+    ///   does not learn, writing the very same tokens again is true again.
     func put(_ grant: Grant, expectedGeneration: Int?, events: [WebhookEvent]) async throws -> Bool
     /// Changes the state of an active grant only, if the generation is still the expected one; generation stays. Nothing is due any more.
     func setState(_ state: Grant.State, reason: String?, at: Timestamp, grant: UID, expectedGeneration: Int, events: [WebhookEvent]) async throws -> Bool
@@ -60,8 +61,9 @@ package protocol Store: Sendable {
 
     // MARK: Refresh
     /// Proves that the store is writable and notes that the refresh token of this generation is about to be sent.
-    /// - Returns: `attempts` so far with this generation, this one included; `nil` when the generation has moved.
-    func beginRefresh(grant: UID, generation: Int, at: Timestamp) async throws -> Int?
+    /// - Parameter lease: has to be its owner's still, and is extended in the same transaction. A store of one node has no leases.
+    /// - Returns: `attempts` so far with this generation, this one included; `nil` when the generation has moved or the lease is lost.
+    func beginRefresh(grant: UID, generation: Int, at: Timestamp, lease: LeaseClaim?) async throws -> Int?
     func clearIntent(grant: UID, generation: Int) async throws
     func intent(grant: UID) async throws -> RefreshIntent?
 
@@ -69,8 +71,11 @@ package protocol Store: Sendable {
     /// Unless one with its uid is there.
     func insert(_ orphan: OrphanToken) async throws
     func orphan(uid: UID) async throws -> OrphanToken?
-    /// Connections take turns, so that none with many waits before all others; of one, those that were due first.
+    /// Connections take turns, so that none with many waits before all others; of one, those that were due first. Of several
+    /// nodes one is given each: it has it for as long as ``OrphanToken/taken`` says, and gives back what it does not begin.
     func orphans(due: Timestamp, limit: Int) async throws -> [OrphanToken]
+    /// Those that were given and not begun are due again at `due`, unless they were given another time since then.
+    func giveBack(orphans: [OrphanToken], due: Timestamp) async throws
     func updateOrphan(_ uid: UID, nextTryAt: Timestamp, tries: Int) async throws
     /// After its provider could not answer: those of a connection's orphans that are due before `dueBefore` are due at `until`,
     /// if that is later.
@@ -192,9 +197,10 @@ package protocol Store: Sendable {
     func deleteWebhook(id: String) async throws -> Bool
     /// Nothing is announced to it any more, and what was pending has failed.
     func disableWebhook(id: String, at: Timestamp) async throws
-    /// Up to `limit` of each webhook that may be sent now, the longest due first. An event waits until the one before it of
-    /// the same webhook and order key has ended; those of other order keys go on.
-    func dueDeliveries(now: Timestamp, limit: Int) async throws -> [Delivery]
+    /// Those that may be sent now and that there is room for, of each webhook the longest due first. An event waits until the
+    /// one before it of the same webhook and order key has ended; those of other order keys go on. Of several nodes one is given
+    /// each, and has it for as long as ``Delivery/taken`` says: what is given is to be begun.
+    func dueDeliveries(now: Timestamp, room: DeliveryRoom) async throws -> [Delivery]
     /// Counts a try that failed. Nothing happens when the delivery has ended meanwhile.
     func noteTried(sequence: Int, status: Int?, error: String?, nextTryAt: Timestamp) async throws
     /// Counts a try and ends the delivery: the next event of its order key is due at once. What has ended meanwhile stays as it
@@ -244,10 +250,12 @@ package protocol Store: Sendable {
     func replaceDataKey(scope: String, masterKeyID: String, wrapped: [UInt8], at: Timestamp) async throws -> Int?
     /// Wraps data keys anew, where they are still wrapped as in `old`. One transaction.
     func rewrap(_ changes: [(old: DataKeyRecord, masterKeyID: String, wrapped: [UInt8])]) async throws
-    /// Deletes those of `ids` that are retired and that no sealed value carries, in one transaction.
+    /// How long a retired data key stays in any case: where there are other nodes, some may not know yet that it is.
+    var retiredKeysStay: Duration { get }
+    /// Deletes those of `ids` that have been retired for so long and that no sealed value carries, in one transaction.
     /// - Returns: those that are gone.
     func deleteUnusedDataKeys(_ ids: Set<Int>) async throws -> Set<Int>
-    /// What was overwritten or deleted is in no file afterwards, the write-ahead log included.
+    /// What was overwritten or deleted is in no file afterwards, the write-ahead log included, as far as that is in the store's hand.
     func forgetOverwritten() async throws
     /// What is wrong with the database itself, in words; at most a hundred faults.
     func databaseFaults() async throws -> [String]

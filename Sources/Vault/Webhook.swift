@@ -61,6 +61,20 @@ package struct Delivery: Sendable {
         /// Given up: a day has passed, or the receiver is gone.
         case failed
     }
+    /// What is sent one after the other: a webhook's deliveries with one order key.
+    package struct Lane: Sendable, Hashable {
+        package var webhook: String
+        package var orderKey: UID
+        package init(webhook: String, orderKey: UID) {
+            self.webhook = webhook
+            self.orderKey = orderKey
+        }
+        package init(of delivery: Delivery) { self.init(webhook: delivery.webhookID, orderKey: delivery.event.orderKey) }
+    }
+    /// How long it belongs to the node that was given it, where there are several: longer than a try takes. A node that dies
+    /// leaves it until then.
+    package static let taken: Duration = .seconds(60)
+
     /// Grows with every delivery: their order.
     package var sequence: Int
     package var webhookID: String

@@ -1,3 +1,4 @@
+import Logging
 import Testing
 import Vault
 
@@ -85,15 +86,15 @@ import Vault
         #expect(breaker.admit(at: start + .seconds(-7200)) == nil)
     }
 
-    @Test("No wait gets longer by a clock that is set back a little") func aLittleBack() {
-        let endpoints = TokenEndpoints()
+    @Test("No wait gets longer by a clock that is set back a little") func aLittleBack() async throws {
+        let endpoints = TokenEndpoints(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         let problem = Problem(.providerError, "too fast")
-        endpoints.ended("e", .tooFast(problem, retryAfter: 2), at: start)
-        for _ in 0..<Breaker.threshold { endpoints.ended("f", .failed(problem), at: start) }
+        await endpoints.ended("e", .tooFast(problem, retryAfter: 2), at: start)
+        for _ in 0..<Breaker.threshold { await endpoints.ended("f", .failed(problem), at: start) }
         endpoints.clockWasSet(by: .seconds(-1800))
         let now = start + .seconds(-1800 + 3)
-        #expect(endpoints.admit("e", at: now) == nil)
-        #expect(endpoints.admit("f", at: now) == nil)
+        #expect(try await endpoints.admit("e", at: now) == nil)
+        #expect(try await endpoints.admit("f", at: now) == nil)
         let backOff = BackOff()
         let key = GrantKey(connectionUID: .make(at: start), subject: "u")
         backOff.failed(key, problem: problem, retryAfter: 2, now: start)
@@ -117,7 +118,7 @@ import Vault
     @Test func thePaceIsHalvedOnceForManyRefusalsAndGrowsSlowly() {
         var pace = Pace()
         #expect(pace.allowance(at: start) == 20)
-        for _ in 0..<20 { pace.spend() }
+        pace.spend(20)
         #expect(pace.allowance(at: start) == 0)
         for _ in 0..<5 { pace.wasTooFast(at: start, retryAfter: 2) }
         #expect(pace.rate == 10)

@@ -49,6 +49,26 @@ import Testing
         #expect(end(machine.next(.generationMoved))?.reason == .overtaken)
     }
 
+    @Test("Without the lease nothing is sent, and what others left stays", arguments: [RefreshMachine.Step.due, .intent])
+    func theLeaseIsLost(step: RefreshMachine.Step) throws {
+        var machine = try machine(at: step)
+        let ending = try #require(end(machine.next(.leaseLost)))
+        #expect(ending == .init(reason: .leaseLost, keepsIntent: true))
+    }
+
+    @Test("A refusal that comes after the lease's end settles nothing that somebody else may have sent meanwhile") func late() throws {
+        var refused = try machine(at: .intent)
+        refused.isLate = true
+        let error = TokenError(kind: .refused, code: TokenError.Code(rawValue: "invalid_grant"), status: 400)
+        #expect(end(refused.next(.refused(error)))?.demandsPerson == "outcome_unknown")
+        var busy = try machine(at: .intent)
+        busy.isLate = true
+        #expect(end(busy.next(.refused(TokenError(kind: .refused, code: nil, status: 503))))?.keepsIntent == true)
+        var unsent = try machine(at: .intent)
+        unsent.isLate = true
+        #expect(end(unsent.next(.unanswered(TransportError(.timedOut, mayHaveBeenSent: false))))?.keepsIntent == true)
+    }
+
     @Test("Without an answer the intent stays where bytes may have left", arguments: [true, false])
     func unanswered(mayHaveBeenSent: Bool) throws {
         var machine = try machine(at: .intent)

@@ -433,30 +433,32 @@ import Vault
     @Test func fewAreOnTheirWayAtOnceAndFewToOneReceiver() {
         let now = Timestamp(milliseconds: 1_800_000_000_000)
         var slots = WebhookSlots()
-        let due = (0..<80).map { delivery($0, "wh_\($0 / 10)") }
-        let first = slots.admit(due, busyBefore: [], now: now)
-        // Two each, the first two of each.
-        #expect(first.count == WebhookSlots.atOnce)
-        let expected: [Int] = (0..<8).flatMap { [$0 * 10, $0 * 10 + 1] }
-        #expect(first.map(\.sequence).sorted() == expected)
-        #expect(slots.admit(due, busyBefore: [], now: now).isEmpty)
-        slots.leave(first[0], rest: nil)
-        // It may be over since the list was read.
-        #expect(slots.admit([first[0]], busyBefore: [.init(of: first[0])], now: now).isEmpty)
-        #expect(slots.admit(due, busyBefore: [], now: now).count == 1)
+        let due = Dictionary(uniqueKeysWithValues: (0..<8).map { ("wh_\($0)", 10) })
+        // Two each.
+        let shares = slots.room(now: now).shares(of: due)
+        #expect(shares == due.mapValues { _ in 2 })
+        #expect(shares.values.reduce(0, +) == WebhookSlots.atOnce)
+        let first = (0..<8).flatMap { [delivery($0 * 10, "wh_\($0)"), delivery($0 * 10 + 1, "wh_\($0)")] }
+        #expect(slots.admit(first).count == WebhookSlots.atOnce)
+        #expect(slots.room(now: now).shares(of: due).isEmpty)
+        slots.leave(first[5], rest: nil)
+        // The one that has the fewest under way.
+        #expect(slots.room(now: now).shares(of: due) == ["wh_2": 1])
+        #expect(slots.room(now: now).excepted == Set(first.map(Delivery.Lane.init)).subtracting([.init(of: first[5])]))
         var alone = WebhookSlots()
-        #expect(alone.admit(Array(due.prefix(10)), busyBefore: [], now: now).map(\.sequence) == [0, 1, 2, 3])
+        #expect(alone.room(now: now).shares(of: ["wh_a": 10]) == ["wh_a": WebhookSlots.perWebhook])
     }
 
     @Test func aLaneIsSentOneByOneAndRestsWhenItsOutcomeCouldNotBeWritten() {
         let now = Timestamp(milliseconds: 1_800_000_000_000)
         var slots = WebhookSlots()
         let due = [delivery(1, "wh_a", lane: "x"), delivery(2, "wh_a", lane: "x"), delivery(3, "wh_b", lane: "x")]
-        let first = slots.admit(due, busyBefore: [], now: now)
-        #expect(Set(first.map(\.sequence)) == [1, 3])
+        #expect(slots.admit(due).map(\.sequence) == [1, 3])
+        #expect(slots.admit(due).isEmpty)
         slots.leave(due[0], rest: now + .seconds(30))
-        #expect(slots.admit(due, busyBefore: [], now: now + .seconds(29)).isEmpty)
-        #expect(slots.admit(due, busyBefore: [], now: now + .seconds(30)).map(\.sequence) == [1])
+        let lane = Delivery.Lane(of: due[0])
+        #expect(slots.room(now: now + .seconds(29)).excepted.contains(lane))
+        #expect(!slots.room(now: now + .seconds(30)).excepted.contains(lane))
     }
 
     /// For what happens in tasks of their own.

@@ -85,6 +85,9 @@ struct Script {
             .replacing(/rt_[A-Za-z0-9_-]{32}/, with: "REFRESH_TOKEN").replacing(/"expires_in": (35[0-9]{2}|3600)/, with: "\"expires_in\": 3600")
             .replacing(/: [0-9.]+ (kB|MB), as of/, with: ": SIZE, as of").replacing(/, in [0-9.]+ s\./, with: ", in SECONDS.")
             .replacing(/"bytes": [0-9]+/, with: "\"bytes\": BYTES")
+            // What a vault holds changes by itself: uses of keys, activity.
+            .replacing(/(?m)^(?<table>[a-z_]+) +[0-9]+ +[0-9]+ +[0-9a-f]{64}$/) { "\($0.table) ROWS ROWS SHA256" }
+            .replacing(/(?<lead>Moved|Both hold the same:) [0-9]+ rows/) { "\($0.lead) ROWS rows" }
     }
 }
 

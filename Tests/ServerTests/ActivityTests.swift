@@ -211,7 +211,8 @@ extension Unicode.Scalar {
             try await server.tamper("CREATE TRIGGER no_more BEFORE INSERT ON activity BEGIN SELECT RAISE(ABORT, 'no'); END")
             // Within a second, and what a busy machine takes.
             _ = try await status(until: 503)
-            #expect(try await server.send(.get, "/health/ready", key: .none).status == 503)
+            let ready = try await server.send(.get, "/health/ready", key: .none)
+            #expect(ready.status == 503 && ready["not_ready"]?.array?.compactMap(\.string) == ["recording"], "\(ready.text)")
             let requests = try await stage.provider.tokenRequests("machine").count
             for _ in 0..<5 { #expect(try await stage.token("machine", "force_refresh=true").status == 503) }
             #expect(try await stage.provider.tokenRequests("machine").count == requests)

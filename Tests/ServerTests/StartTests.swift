@@ -184,7 +184,18 @@ import Testing
 
     @Test func anotherKindOfDatabaseIsRefused() async throws {
         try await place { directory in
-            try await expectRefusal(directory, "--database-url must be sqlite:PATH") { $0.databaseURL = "postgres://user:pass@db.example/grantee" }
+            try await expectRefusal(directory, "--database-url must be sqlite:PATH") { $0.databaseURL = "mysql://user:pass@db.example/grantee" }
+            #expect(!FileManager.default.fileExists(atPath: directory))
+        }
+    }
+
+    @Test(arguments: [
+        ("postgres://db.example/grantee?sslmode=prefer", "sslmode=prefer to another machine"), ("postgres://u:p@ss@db.example:x/grantee", "cannot be read"),
+        ("postgres://localhost/grantee", "the master keys are needed"),
+    ])
+    func aPostgresDatabaseNeedsTLSAndKeys(url: String, words: String) async throws {
+        try await place { directory in
+            try await expectRefusal(directory, words) { $0.databaseURL = url }
             #expect(!FileManager.default.fileExists(atPath: directory))
         }
     }

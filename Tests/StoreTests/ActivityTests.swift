@@ -17,7 +17,7 @@ import Vault
     private func anchor(_ link: ActivityLink) -> ActivityAnchor { ActivityAnchor(link: link, at: now, signature: [9, UInt8(link.sequence)]) }
 
     @Test(arguments: Backend.allCases) func aChainIsReadInItsOrder(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         #expect(try await store.activityNodes().isEmpty)
         #expect(try await store.activityHead(node: "main") == nil)
@@ -43,7 +43,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func aPlaceInAChainAndAnEntryAreTakenOnce(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let first = entry(1)
         try await store.append([first])
@@ -54,7 +54,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func anAnchorStandsOnceAtItsPlace(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let (two, one) = (anchor(ActivityLink(node: "main", sequence: 2, mac: [2])), anchor(ActivityLink(node: "main", sequence: 1, mac: [1])))
         try await store.insert(two)
@@ -66,7 +66,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func theHeadIsCutTogetherWithItsAnchor(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         // The third is older than the second, the fourth is young; behind it stands an old one.
         let ages = [10, 30, 20, 50, 15]
@@ -101,7 +101,7 @@ import Vault
     }
 
     @Test("Of an action, whether it is frequent or rare", arguments: Backend.allCases) func actions(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let actions = ["token.read", "api.called", "api.refused", "grant.revoked"]
         try await store.append(

@@ -8,7 +8,7 @@ import Vault
 /// What the console's pages ask of a store: the log by key and result, the last use of keys, links that are confirmed.
 @Suite struct AdminStoreTests {
     @Test("Of a key, and of a result", arguments: Backend.allCases) func activity(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         try await store.append(
             (0..<12).map {
@@ -45,7 +45,7 @@ import Vault
     }
 
     @Test("The last use of a key only moves on", arguments: Backend.allCases) func lastUse(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         for id in ["key_a", "key_b"] {
             try await store.insert(APIKey(id: id, name: id, hash: Array(id.utf8), role: .use, createdAt: now))
@@ -56,7 +56,7 @@ import Vault
     }
 
     @Test("A link is confirmed while it can go on", arguments: Backend.allCases) func confirmation(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)

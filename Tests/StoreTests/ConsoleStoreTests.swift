@@ -1,11 +1,10 @@
 import Foundation
-import SQLiteStore
 import Testing
 import Vault
 
 @Suite struct ConsoleStoreTests {
     private func opened(_ backend: Backend) async throws -> Opened {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         for id in ["key_1", "key_2"] { try await opened.store.insert(key(id)) }
         return opened
     }

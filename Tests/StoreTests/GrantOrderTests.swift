@@ -40,7 +40,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func whatDoesNotWorkComesFirstAndThenWhatDiesSoonest(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let connection = makeConnection("a")
         try await fill(opened.store, connection)
         let filter = GrantFilter(connection: connection.uid, worstFirst: true, now: now)
@@ -52,7 +52,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func pagesFollowThatOrder(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let connection = makeConnection("a")
         try await fill(opened.store, connection)
         let other = makeConnection("b")
@@ -75,7 +75,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func activityIsFoundByResultKeyAndSeveralActions(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         func entry(_ action: String, subject: String?, key: String? = nil, result: String = "ok") -> Activity {
             Activity(uid: .make(at: now), at: now, action: action, connection: "a", subject: subject, key: key, result: result)
         }

@@ -13,7 +13,7 @@ import Testing
     }
 
     @Test func whatIsSealedOpensAtItsPlaceOnly() async throws {  // SEC-121
-        let opened = try Backend.sqlite.open()
+        let opened = try await Backend.sqlite.open()
         let keyring = try await keyring(nil, opened)
         let sealed = try keyring.seal(Array("secret".utf8), at: place, scope: nil)
         #expect(try keyring.open(sealed, at: place) == Array("secret".utf8))
@@ -28,7 +28,7 @@ import Testing
     }
 
     @Test func everyChangedByteIsNoticed() async throws {  // SEC-118
-        let opened = try Backend.sqlite.open()
+        let opened = try await Backend.sqlite.open()
         let keyring = try await keyring(nil, opened)
         let sealed = try keyring.seal(Array("secret".utf8), at: place, scope: nil)
         for index in sealed.bytes.indices {
@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test("No salt and no nonce comes twice (SEC-120)") func saltsAndNoncesDiffer() async throws {
-        let opened = try Backend.sqlite.open()
+        let opened = try await Backend.sqlite.open()
         let keyring = try await keyring(nil, opened)
         var salts: Set<[UInt8]> = []
         var nonces: Set<[UInt8]> = []
@@ -52,8 +52,8 @@ import Testing
         }
     }
 
-    @Test("What one connection's key sealed opens with no other's (SEC-125)") func keysAreApart() async throws {
-        let opened = try Backend.sqlite.open()
+    @Test("What one connection's key sealed opens with no other's (SEC-125)", arguments: Backend.allCases) func keysAreApart(_ backend: Backend) async throws {
+        let opened = try await backend.open()
         let keyring = try await keyring(nil, opened)
         let scopes = [UID(text: "connection-1"), UID(text: "connection-2")]
         for scope in scopes { try await keyring.prepare(scope: scope) }
@@ -65,8 +65,8 @@ import Testing
         }
     }
 
-    @Test func eachConnectionHasItsOwnKeyAndLosesItForGood() async throws {  // SEC-53
-        let opened = try Backend.sqlite.open()
+    @Test(arguments: Backend.allCases) func eachConnectionHasItsOwnKeyAndLosesItForGood(_ backend: Backend) async throws {  // SEC-53
+        let opened = try await backend.open()
         let text = Keyring.MasterKeys.generate()
         let keyring = try await keyring(text, opened)
         let scope = UID(text: "connection-1")
@@ -85,8 +85,8 @@ import Testing
         #expect(throws: KeyringError.noDataKey) { try again.open(sealed, at: place) }
     }
 
-    @Test func aWrongKeyIsToldFromDamage() async throws {
-        let opened = try Backend.sqlite.open()
+    @Test(arguments: Backend.allCases) func aWrongKeyIsToldFromDamage(_ backend: Backend) async throws {
+        let opened = try await backend.open()
         let text = Keyring.MasterKeys.generate()
         _ = try await keyring(text, opened)
         await #expect(throws: KeyringError.wrongMasterKey(id: "k1")) { try await keyring(Keyring.MasterKeys.generate(), opened) }
@@ -127,7 +127,7 @@ import Testing
     }
 
     @Test func sealedValuesAreNowhereInTheFile() async throws {  // SEC-51
-        let opened = try Backend.sqlite.open()
+        let opened = try await Backend.sqlite.open()
         let keyring = try await keyring(nil, opened)
         let connection = makeConnection("a")
         try await opened.store.insert(connection)

@@ -4,7 +4,7 @@ import Vault
 
 @Suite struct OverviewTests {
     @Test(arguments: Backend.allCases) func grantsAreCountedByWhatTheyAreGoodFor(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let (a, b, c) = (makeConnection("a"), makeConnection("b"), makeConnection("c"))
         for connection in [a, b, c] { try await store.insert(connection) }
@@ -37,7 +37,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func theLatestTroubleIsTold(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let (a, b) = (makeConnection("a"), makeConnection("b"))
         for connection in [a, b] { try await store.insert(connection) }

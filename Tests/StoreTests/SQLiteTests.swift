@@ -46,7 +46,7 @@ import Vault
     }
 
     @Test func whatWasDeletedIsInNoFile() async throws {  // SEC-53
-        let opened = try Backend.sqlite.open()
+        let opened = try await Backend.sqlite.open()
         var connection = makeConnection("a")
         connection.clientSecret = Sealed(bytes: Array("MARKER-IN-A-ROW".utf8))
         try await opened.store.insert(connection)

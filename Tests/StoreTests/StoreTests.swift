@@ -4,7 +4,7 @@ import Vault
 
 @Suite struct StoreTests {
     @Test(arguments: Backend.allCases) func connectionsComeBackWholeAndInOrder(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         for id in ["b", "a", "c"] { try await store.insert(makeConnection(id)) }
         #expect(try await store.connections(after: nil, limit: 2).map(\.id) == ["a", "b"])
@@ -27,7 +27,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func anUpdateWinsOnce(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)
@@ -47,7 +47,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func aGrantIsReplacedByItsGenerationOnly(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)
@@ -57,7 +57,13 @@ import Vault
         grant.tokenGeneration = 2
         let next = grant
         let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
-            for _ in 0..<100 { group.addTask { try await store.put(next, expectedGeneration: 1) } }
+            for writer in 0..<100 {
+                group.addTask {
+                    var mine = next
+                    mine.accessToken = Sealed(bytes: [7, UInt8(writer)])
+                    return try await store.put(mine, expectedGeneration: 1)
+                }
+            }
             return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
         }
         #expect(wins == 1)
@@ -71,25 +77,25 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func aGrantNeedsItsConnection(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         await #expect(throws: StoreError.conflict) { try await opened.store.put(makeGrant(makeConnection("gone")), expectedGeneration: nil) }
     }
 
     @Test(arguments: Backend.allCases) func anIntentCountsItsGenerationAndEndsWithTheWrite(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)
         var grant = makeGrant(connection)
         _ = try await store.put(grant, expectedGeneration: nil)
-        #expect(try await store.beginRefresh(grant: grant.uid, generation: 1, at: now) == 1)
-        #expect(try await store.beginRefresh(grant: grant.uid, generation: 1, at: now) == 2)
-        #expect(try await store.beginRefresh(grant: grant.uid, generation: 7, at: now) == nil)
+        #expect(try await store.beginRefresh(grant: grant.uid, generation: 1, at: now, lease: nil) == 1)
+        #expect(try await store.beginRefresh(grant: grant.uid, generation: 1, at: now, lease: nil) == 2)
+        #expect(try await store.beginRefresh(grant: grant.uid, generation: 7, at: now, lease: nil) == nil)
         #expect(try await store.intent(grant: grant.uid)?.attempts == 2)
         grant.tokenGeneration = 2
         _ = try await store.put(grant, expectedGeneration: 1)
         #expect(try await store.intent(grant: grant.uid) == nil)
-        #expect(try await store.beginRefresh(grant: grant.uid, generation: 2, at: now) == 1)
+        #expect(try await store.beginRefresh(grant: grant.uid, generation: 2, at: now, lease: nil) == 1)
         try await store.clearIntent(grant: grant.uid, generation: 1)
         #expect(try await store.intent(grant: grant.uid) != nil)
         try await store.clearIntent(grant: grant.uid, generation: 2)
@@ -97,7 +103,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func grantsAreFoundByWhatTheyAre(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let (a, b) = (makeConnection("a"), makeConnection("b"))
         try await store.insert(a)
@@ -128,7 +134,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func aStateIsTakenOnce(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)
@@ -161,7 +167,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func sessionsMoveAndCompletionsAreTakenOnce(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)
@@ -183,7 +189,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func aDeletedConnectionTakesEverythingButItsActivity(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)
@@ -202,7 +208,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func keysActivityOrphansAndMeta(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let key = APIKey(
             id: "key_1", name: "k", hash: [1], role: .use, connections: [UID(text: "x")], subjects: ["s"], requestsPerMinute: 5, createdAt: now, expiresAt: now)
@@ -223,7 +229,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func aWriteOutlivesItsCaller(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)

@@ -12,7 +12,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func theLastOfEachStageIsKeptNewestFirst(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         let other = makeConnection("b")
@@ -29,7 +29,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func nothingIsKeptOfAConnectionThatHasGone(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.put(trouble(.token, at: 1), connection: connection.uid)
@@ -41,7 +41,7 @@ import Vault
     }
 
     @Test(arguments: Backend.allCases) func theLastTripSaysWhetherTheBrowserCameBack(_ backend: Backend) async throws {
-        let opened = try backend.open()
+        let opened = try await backend.open()
         let store = opened.store
         let connection = makeConnection("a")
         try await store.insert(connection)

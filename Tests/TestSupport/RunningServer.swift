@@ -49,7 +49,7 @@ package struct RunningServer: Sendable {
         let result: Result<R, any Error>
         do {
             result = .success(
-                try await body(RunningServer(url: listening.url, adminKey: listening.adminKey, broker: listening.broker, directory: folder, log: log)))
+                try await body(RunningServer(url: listening.url, adminKey: listening.adminKey ?? "", broker: listening.broker, directory: folder, log: log)))
         } catch {
             result = .failure(error)
         }

@@ -11,7 +11,7 @@ extension ActivityChain {
     package init?(of store: any Store, keyring: Keyring) async throws {
         guard let sealed = try await store.meta(Self.name) else { return nil }
         // The secret, and the number of entries before it in eight bytes.
-        let bytes = try keyring.open(Sealed(bytes: sealed), at: Self.place)
+        let bytes = try await keyring.opened(Sealed(bytes: sealed), at: Self.place)
         guard bytes.count == Self.secretLength + 8 else { throw KeyringError.damaged }
         let count = bytes[Self.secretLength...].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         self.init(secret: Array(bytes.prefix(Self.secretLength)), entriesBefore: Int(clamping: count))

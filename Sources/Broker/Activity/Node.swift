@@ -5,6 +5,11 @@ import Vault
 extension Broker {
     /// - Throws: a store error; then it does not count as started.
     func begin() async throws {
+        if shared != nil {
+            await noteLostNodes()
+            note("node.started", detail: configuration.node)
+            return
+        }
         if let mark = try await store.meta(RunningMark.name), !mark.isEmpty {
             logger.warning("the server ended without a shutdown before; uses of its last second may be missing from the activity log")
             note("node.recovered", detail: "ended without a shutdown; uses of its last second may be missing")
@@ -24,9 +29,36 @@ extension Broker {
         }
         await activityWrites.inTurn { [self] in await activityWriter.anchor(now: clock.now(), always: true) }
         do {
-            try await store.setMeta(RunningMark.name, [])
+            if let shared {
+                try await shared.removeNode(configuration.node)
+            } else {
+                try await store.setMeta(RunningMark.name, [])
+            }
         } catch {
             logger.warning("the shutdown was not noted; the next start will take it for a crash", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Among others: that this node is at work, and which one is no longer, without having said so.
+    func beSeen() async {
+        guard let shared else { return }
+        do {
+            try await shared.noteNode(configuration.node, version: configuration.version)
+            await noteLostNodes()
+        } catch {
+            logger.debug("that this node is at work was not noted", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func noteLostNodes() async {
+        do {
+            for node in try await shared?.takeLostNodes() ?? [] where node.name != configuration.node {
+                logger.warning(
+                    "a node ended without a shutdown; uses of its last second may be missing from the activity log", metadata: ["node": "\(node.name)"])
+                note("node.recovered", detail: "\(node.name) ended without a shutdown; uses of its last second may be missing")
+            }
+        } catch {
+            logger.debug("lost nodes were not looked for", metadata: ["error": "\(error)"])
         }
     }
 }

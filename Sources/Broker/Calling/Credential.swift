@@ -92,7 +92,7 @@ package final class Credential: Sendable {
 extension Broker {
     /// The hot path: a credential that is fresh, or `nil`. No await, no database, no decryption.
     package func knownCredential(_ destination: Destination, subject: String, at now: Timestamp) -> Credential? {
-        guard let entry = tokenCache.find(TokenCache.Key(connectionID: destination.connection.id, subject: subject)),
+        guard isCoherent, let entry = tokenCache.find(TokenCache.Key(connectionID: destination.connection.id, subject: subject)),
             entry.connectionUID == destination.connection.uid
         else { return nil }
         if let freshUntil = entry.freshUntil, now >= freshUntil { return nil }

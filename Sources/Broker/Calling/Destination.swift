@@ -101,7 +101,7 @@ extension Connection {
 
 extension Broker {
     /// From memory; `nil` when the store has to be asked.
-    package func knownDestination(_ id: String) -> Destination? { connectionCache.destination(id) }
+    package func knownDestination(_ id: String) -> Destination? { isCoherent ? connectionCache.destination(id) : nil }
 
     /// - Throws: `not_found`.
     package func destination(_ id: String) async throws(Problem) -> Destination {

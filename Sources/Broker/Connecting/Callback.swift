@@ -76,7 +76,7 @@ extension Broker {
         guard attempt.connectionRevision == connection.revision else {
             throw CallbackFailure(code: "exchange_failed", detail: "the connection was changed meanwhile; start over")
         }
-        guard let pending = PendingAuthorization(archive: try keyring.open(attempt.pending, at: .pending(stateHash: attempt.stateHash))) else {
+        guard let pending = PendingAuthorization(archive: try await keyring.opened(attempt.pending, at: .pending(stateHash: attempt.stateHash))) else {
             throw KeyringError.damaged
         }
         let code = try pending.accept(response)
@@ -169,7 +169,7 @@ extension Broker {
             guard completion.connectionRevision == connection.revision else {
                 throw Problem(.conflict, "the connection was changed meanwhile", fix: "begin anew with connect")
             }
-            let archive = try await asProblem { try keyring.open(completion.code, at: .code(session: id)) }
+            let archive = try await asProblem { try await keyring.opened(completion.code, at: .code(session: id)) }
             guard let code = CheckedCode(archive: archive) else { throw internalProblem(KeyringError.damaged) }
             let grant = try await exchange(
                 .authorizationCode(code), step: .code, connection: connection, subject: session.subject, guardedBy: .init(session.options),

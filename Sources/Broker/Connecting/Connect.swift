@@ -91,7 +91,10 @@ extension Broker {
             let key = GrantKey(connectionUID: connection.uid, subject: "")
             backOff.succeeded(key)
             let result = try await renewals.join(key, patience: configuration.patience) { [self] in
-                try await fetch(connection, existing: try await store.grant(connection: connection.uid, subject: "", slot: ""))
+                // It is wanted anew, whatever another node got meanwhile.
+                try await underLease(key, settled: { _ in nil }) { _ in
+                    try await fetch(connection, existing: try await store.grant(connection: connection.uid, subject: "", slot: ""))
+                }
             }
             await setHealth(.ok, reason: nil, of: connection)
             return GrantView(result.grant, connectionID: connection.id, now: clock.now())
@@ -223,7 +226,7 @@ extension Broker {
         } catch {
             throw internalProblem(error)
         }
-        let client = try client(of: connection, promisesIssuer: promisesIssuer)
+        let client = try await client(of: connection, promisesIssuer: promisesIssuer)
         let request: AuthorizationRequest
         do {
             request = try client.authorizationRequest(

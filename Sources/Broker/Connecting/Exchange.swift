@@ -50,7 +50,7 @@ extension Broker {
         _ grant: AuthorizationGrant, step: ProviderProblem.Step, connection: Connection, subject: String, guardedBy account: AccountGuard,
         callbackValues: [String: String]
     ) async throws -> GrantView {
-        let client = try client(of: connection)
+        let client = try await client(of: connection)
         let requested: [String]
         switch grant {
         case .authorizationCode(let code): requested = code.requestedScopes

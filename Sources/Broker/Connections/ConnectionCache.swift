@@ -5,6 +5,8 @@ import Vault
 final class ConnectionCache: Sendable {
     private struct State {
         var byID: [String: Destination] = [:]
+        /// Of all that were ever read: an id stays its connection's for good.
+        var idByUID: [UID: String] = [:]
         var epoch: UInt64 = 0
     }
     /// More connections than this at once start the cache anew; a deployment has hundreds.
@@ -23,6 +25,20 @@ final class ConnectionCache: Sendable {
             state.byID[destination.connection.id] = destination
         }
     }
+    /// `nil` = it was never read here. To be noted before the first of its tokens may come into memory.
+    func id(of uid: UID) -> String? { state.withLock { $0.idByUID[uid] } }
+    func note(_ connection: Connection) { state.withLock { $0.idByUID[connection.uid] = connection.id } }
+
+    /// What was read before this is not inserted.
+    func refuseReads() { state.withLock { $0.epoch &+= 1 } }
+
+    func removeAll() {
+        state.withLock { state in
+            state.epoch &+= 1
+            state.byID = [:]
+        }
+    }
+
     func remove(_ id: String) {
         state.withLock { state in
             state.epoch &+= 1

@@ -140,31 +140,28 @@ extension ProfileSettings {
 
 extension Broker {
     /// The protocol client of a connection, its secret opened.
-    func client(of connection: Connection, promisesIssuer: Bool = false) throws(Problem) -> Client {
+    func client(of connection: Connection, promisesIssuer: Bool = false) async throws(Problem) -> Client {
         let settings = connection.settings
-        do {
-            let secret = try connection.clientSecret.map { sealed throws(KeyringError) in
-                ClientSecret(String(decoding: try keyring.open(sealed, at: .clientSecret(of: connection.uid)), as: UTF8.self))
+        var secret: ClientSecret?
+        if let sealed = connection.clientSecret {
+            secret = try await asProblem {
+                ClientSecret(String(decoding: try await keyring.opened(sealed, at: .clientSecret(of: connection.uid)), as: UTF8.self))
             }
+        }
+        do throws(RequestError) {
             return Client(
                 server: try settings.server(promisesIssuer: promisesIssuer),
                 registration: ClientRegistration(
                     clientID: settings.oauth.clientID ?? "", clientSecret: secret,
                     authentication: settings.authenticationMethod(hasSecret: secret != nil)),
                 profile: settings.profile)
-        } catch let error as RequestError {
-            throw Problem(.misconfigured, "the connection's \(error.parameter) does not serve: \(error.reason)", fix: "correct \(error.parameter)")
         } catch {
-            throw internalProblem(error)
+            throw Problem(.misconfigured, "the connection's \(error.parameter) does not serve: \(error.reason)", fix: "correct \(error.parameter)")
         }
     }
 
-    func storedPassword(of connection: Connection) throws(Problem) -> Password? {
+    func storedPassword(of connection: Connection) async throws(Problem) -> Password? {
         guard let sealed = connection.password else { return nil }
-        do {
-            return Password(String(decoding: try keyring.open(sealed, at: .password(of: connection.uid)), as: UTF8.self))
-        } catch {
-            throw internalProblem(error)
-        }
+        return try await asProblem { Password(String(decoding: try await keyring.opened(sealed, at: .password(of: connection.uid)), as: UTF8.self)) }
     }
 }

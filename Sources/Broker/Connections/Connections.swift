@@ -42,16 +42,25 @@ extension Broker {
 
     /// Through the cache.
     func findDestination(_ id: String) async throws(Problem) -> Destination? {
+        if !isCoherent { try await catchUp() }
         if let destination = connectionCache.destination(id) { return destination }
         let epoch = connectionCache.epoch
-        guard let connection = try await asProblem({ try await store.connection(id: id) }) else { return nil }
+        guard let connection = try await asProblem({ try await readConnection { try await store.connection(id: id) } }) else { return nil }
         let destination = Destination(connection)
         connectionCache.insert(destination, epoch: epoch)
         return destination
     }
 
+    /// Notes what is read, so that others' changes of it are understood, and that its data key is there to seal with.
+    private func readConnection(_ read: () async throws -> Connection?) async throws -> Connection? {
+        guard let connection = try await read() else { return nil }
+        connectionCache.note(connection)
+        try await keyring.learn(scope: connection.uid)
+        return connection
+    }
+
     func requireConnection(uid: UID) async throws(Problem) -> Connection {
-        guard let connection = try await asProblem({ try await store.connection(uid: uid) }) else {
+        guard let connection = try await asProblem({ try await readConnection { try await store.connection(uid: uid) } }) else {
             throw Problem(.notFound, "the connection was removed meanwhile")
         }
         return connection

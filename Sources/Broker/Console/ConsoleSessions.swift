@@ -18,7 +18,7 @@ extension Broker {
         let hash = KeyHash(of: token[...]).bytes
         guard var session = try await asProblem({ try await store.consoleSession(tokenHash: hash) }) else { return nil }
         let now = clock.now()
-        guard let caller = caller(of: session, at: now) else { return nil }
+        guard let caller = try await lookUp({ caller(of: session, at: now) }) else { return nil }
         if consoleSightings.note(session, at: now) {
             do {
                 try await store.touchConsoleSession(id: session.id, at: now)

@@ -22,7 +22,7 @@ extension Broker {
     /// - Returns: the session, and the token for the cookie, which is never seen again.
     /// - Throws: `unauthenticated` for a key that is unknown or has expired, `forbidden` for one of another role.
     package func signIn(key: String, by newcomer: Newcomer) async throws(Problem) -> (SignedIn, token: String) {
-        guard let caller = authenticate(key) else {
+        guard let caller = try await lookUp({ authenticate(key) }) else {
             noteSignInRefused(.unauthenticated)
             throw Problem(
                 .unauthenticated, "this API key is not known, or has expired", fix: "paste the whole key, or make a sign-in link by `grantee console`")
@@ -39,7 +39,8 @@ extension Broker {
     package func signIn(code: String, by newcomer: Newcomer) async throws(Problem) -> (SignedIn, token: String)? {
         let now = clock.now()
         let hash = KeyHash(of: code[...]).bytes
-        guard let link = try await asProblem({ try await store.takeSignInLink(codeHash: hash, now: now) }), let caller = callerOfKey(link.keyID, at: now)
+        guard let link = try await asProblem({ try await store.takeSignInLink(codeHash: hash, now: now) }),
+            let caller = try await lookUp({ callerOfKey(link.keyID, at: now) })
         else {
             noteSignInRefused(.unauthenticated, detail: "by link")
             return nil

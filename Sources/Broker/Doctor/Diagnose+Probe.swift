@@ -10,7 +10,7 @@ extension Broker {
         let endpoint = facts.settings.tokenEndpointKey
         var probe = ClientProbe(facts, client: client)
         while let way = probe.next {
-            if let problem = tokenEndpoints.admit(endpoint, at: clock.now()) {
+            if let problem = try await asProblem({ try await tokenEndpoints.admit(endpoint, at: clock.now()) })?.problem {
                 if probe.asked.isEmpty {
                     return Check(
                         "client_authentication", .unknown, "The provider was not asked", problem.detail + ".",
@@ -51,19 +51,18 @@ extension Broker {
         let witness = Witness(impatientTransport)
         let clock = self.clock
         let endpoint = facts.settings.tokenEndpointKey
-        tokenEndpoints.spend(endpoint)
         do {
             _ = try await OAuthClient(asking, transport: witness, now: { clock.now().seconds }).token(grant)
-            tokenEndpoints.ended(endpoint, .answered, at: clock.now())
+            await tokenEndpoints.ended(endpoint, .answered, at: clock.now())
             return nil
         } catch let error as TokenError {
             let problem = ProviderProblem.of(error, step: .code, settings: facts.settings)
-            tokenEndpoints.ended(endpoint, .of(error, problem), at: clock.now())
+            await tokenEndpoints.ended(endpoint, .of(error, problem), at: clock.now())
             return TroubleCapture(witness.exchange, client: asking).trouble(
                 error, stage: .token, subject: "", connection: facts.connection, at: clock.now())
         } catch let error as TransportError {
             if error.reason != .blocked && error.reason != .cancelled {
-                tokenEndpoints.ended(endpoint, .failed(ProviderProblem.of(error, what: "the token endpoint")), at: clock.now())
+                await tokenEndpoints.ended(endpoint, .failed(ProviderProblem.of(error, what: "the token endpoint")), at: clock.now())
             }
             return TroubleCapture(witness.exchange, client: asking).trouble(
                 error, stage: .token, subject: "", connection: facts.connection, at: clock.now())

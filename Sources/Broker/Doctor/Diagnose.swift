@@ -13,7 +13,7 @@ extension Broker {
         var facts = facts(of: connection)
         var client: Client?
         // What is wrong with the settings is a check of its own.
-        do throws(Problem) { client = try self.client(of: connection) } catch { if error.code != .misconfigured { throw error } }
+        do throws(Problem) { client = try await self.client(of: connection) } catch { if error.code != .misconfigured { throw error } }
         var live = await lookAround(&facts, client: client)
         if probe, let client {
             let asked = try await self.probe(facts, client: client, by: caller)

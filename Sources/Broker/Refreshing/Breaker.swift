@@ -6,8 +6,8 @@ import Vault
 /// Closed, everything passes. After ``threshold`` failures in a row it opens: nothing passes but one probe when the wait
 /// is over; the waits double from a second to a minute. The first answer lets twice as many pass at once, then four times,
 /// so that those who waited do not fall upon a server that has just got up.
-struct Breaker: Sendable {
-    enum State: Sendable, Hashable {
+struct Breaker: Sendable, Codable {
+    enum State: Sendable, Hashable, Codable {
         case closed
         case open(until: Timestamp)
         /// At most so many at once.
@@ -98,7 +98,7 @@ struct Breaker: Sendable {
 
 /// How fast a token endpoint is asked in the background: a rate that grows slowly while it answers and is halved when it
 /// says that it was too fast (429). Callers who wait are not held up by it, but what they ask counts. Holds no clock.
-struct Pace: Sendable {
+struct Pace: Sendable, Codable {
     static let initialRate = 20.0
     static let highestRate = 500.0
     private static let lowestRate = 0.5
@@ -131,7 +131,9 @@ struct Pace: Sendable {
     }
 
     /// Below zero by a second's worth at most: callers who wait come first, and the background catches up.
-    mutating func spend() { tokens = max(tokens - 1, -rate) }
+    mutating func spend(_ count: Int) { tokens = max(tokens - Double(count), -rate) }
+
+    mutating func giveBack(_ count: Int) { tokens = min(tokens + Double(count), rate) }
 
     /// The clock was set: what is waited for comes no later for it.
     mutating func clockWasSet(by jump: Duration) {

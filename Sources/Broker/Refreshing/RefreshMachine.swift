@@ -8,7 +8,7 @@ struct RefreshMachine: Sendable {
     enum Step: String, Sendable, CaseIterable {
         /// It was decided that this grant is to be refreshed.
         case due
-        /// Nobody else refreshes it.
+        /// Nobody else refreshes it, on this node or another.
         case lease
         /// No received tokens wait to be written.
         case writable
@@ -43,11 +43,14 @@ struct RefreshMachine: Sendable {
 
     enum Input: Sendable {
         case leased
+        /// The lease ended: somebody else may have refreshed the grant since, or be about to.
+        case leaseLost
         case storeIsWritable
         /// Received tokens still wait.
         case storeIsNotWritable
         /// - attempts: how often this generation's refresh token was sent, this time included.
         case intentWritten(attempts: Int)
+        /// Or the lease ended by the store's clock.
         case generationMoved
         case answered
         case refused(TokenError)
@@ -77,6 +80,8 @@ struct RefreshMachine: Sendable {
             case held
             /// The grant has another generation by now: tokens that came are orphans.
             case overtaken
+            /// Nothing was sent: the refresh token may have been sent by somebody else meanwhile.
+            case leaseLost
         }
         var reason: Reason
         /// Whether the intent stays, for whoever comes next.
@@ -89,8 +94,11 @@ struct RefreshMachine: Sendable {
 
     private(set) var step = Step.due
     private var attempts = 0
-    /// It was sent before without an answer, or came from a backup: what this attempt is told does not settle that.
-    private var isInDoubt: Bool { attempts > 1 }
+    /// The lease ended while the answer was waited for: somebody else may have sent the same refresh token.
+    var isLate = false
+    /// It was sent before without an answer, by somebody else meanwhile, or came from a backup: what this attempt is told does
+    /// not settle that.
+    private var isInDoubt: Bool { attempts > 1 || isLate }
 
     /// The first thing to do.
     var first: Action { .takeLease }
@@ -100,6 +108,8 @@ struct RefreshMachine: Sendable {
         case (.due, .leased):
             step = .lease
             return .proveWritable
+        case (.due, .leaseLost), (.intent, .leaseLost):
+            return .end(Ending(reason: .leaseLost, keepsIntent: true))
         case (.lease, .storeIsWritable):
             step = .writable
             return .writeIntent
@@ -137,7 +147,7 @@ struct RefreshMachine: Sendable {
         switch failure {
         case .reauthorize:
             let reason: String
-            if case .idToken = error.kind { reason = "account_mismatch" } else { reason = attempts > 1 ? "outcome_unknown" : "invalid_grant" }
+            if case .idToken = error.kind { reason = "account_mismatch" } else { reason = isInDoubt ? "outcome_unknown" : "invalid_grant" }
             return Ending(reason: .failed(failure), keepsIntent: false, remedy: .reauthorize, demandsPerson: reason)
         case .fixConnection: return Ending(reason: .failed(failure), keepsIntent: isInDoubt, remedy: .fixConnection)
         case .tryLater: return Ending(reason: .failed(failure), keepsIntent: isInDoubt)

@@ -6,7 +6,8 @@ import Vault
 /// batches, as fast as their token endpoint bears it, and no connection waits for another.
 ///
 /// What is due, and what a claim holds, is in the store: a restart loses nothing, and a claim of a process that died ends
-/// by itself.
+/// by itself. Nodes that share a store need no leader: each claims what no other has claimed, and takes turns at the token
+/// endpoints that are for all of them together.
 extension Broker {
     /// Renewals in the background at once.
     static let refresherCapacity = 64
@@ -45,10 +46,18 @@ extension Broker {
     private func beginRenewals(of uid: UID, atMost limit: Int) async throws -> Int {
         guard let connection = try await store.connection(uid: uid) else { return 0 }
         let now = clock.now()
-        let allowed = tokenEndpoints.allowance(connection.settings.tokenEndpointKey, at: now)
-        guard allowed > 0 else { return 0 }
-        let grants = try await store.claimDue(
-            connection: uid, now: now, limit: min(limit, allowed, Self.claimLimit), until: now + Self.claimLifetime)
+        let endpoint = connection.settings.tokenEndpointKey
+        // Taken before the claim: of two nodes that see the same allowance each would use it.
+        let turns = try await tokenEndpoints.takeTurns(endpoint, atMost: min(limit, Self.claimLimit), at: now)
+        guard turns > 0 else { return 0 }
+        let grants: [Grant]
+        do {
+            grants = try await store.claimDue(connection: uid, now: now, limit: turns, until: now + Self.claimLifetime)
+        } catch {
+            await tokenEndpoints.giveBack(turns, to: endpoint, at: now)
+            throw error
+        }
+        if grants.count < turns { await tokenEndpoints.giveBack(turns - grants.count, to: endpoint, at: now) }
         for grant in grants { await refreshing.begin { [self] in await keepFresh(grant, of: connection) } }
         return grants.count
     }
@@ -58,7 +67,7 @@ extension Broker {
         let isDead = !Lifetime(of: grant).isAlive(at: now)
         let isLastChance = Lifetime.lastChance(of: grant).map { now >= $0 } ?? false
         do {
-            _ = try await renewed(connection, key: grant.key, seen: grant.tokenGeneration, demanded: isDead || isLastChance)
+            _ = try await renewed(connection, key: grant.key, seen: grant.tokenGeneration, demanded: isDead || isLastChance, hasTurn: true)
         } catch {
             // What it means for the connection is said once, where its health changes; for the grant it is in the activity log.
             logger.debug("a renewal in the background failed", metadata: ["connection": "\(connection.id)", "code": "\(error.code.rawValue)"])

@@ -7,13 +7,16 @@ import Vault
 extension Broker {
     /// The grant with a newer generation than `seen`. Joins a renewal in flight, and waits for it as long as a token request
     /// may take; its answer is kept even if it comes later.
-    /// - Parameter demanded: the access token no longer serves, so a refresh token whose last outcome is unknown is sent
-    ///   once more.
-    func renewed(_ connection: Connection, key: GrantKey, seen: Int?, demanded: Bool) async throws(Problem) -> Renewals.Result {
+    /// - Parameters:
+    ///   - demanded: the access token no longer serves, so a refresh token whose last outcome is unknown is sent once more.
+    ///   - hasTurn: a turn at the token endpoint was taken for it.
+    func renewed(
+        _ connection: Connection, key: GrantKey, seen: Int?, demanded: Bool, hasTurn: Bool = false
+    ) async throws(Problem) -> Renewals.Result {
         try await asProblem {
             while true {
                 let result = try await renewals.join(key, patience: configuration.patience) { [self] in
-                    try await renew(connectionUID: connection.uid, subject: key.subject, seen: seen, demanded: demanded)
+                    try await renew(key, seen: seen, demanded: demanded, hasTurn: hasTurn)
                 }
                 // A renewal that was begun for an older generation may have found this one and done nothing.
                 if seen.map({ result.grant.tokenGeneration > $0 }) ?? true { return result }
@@ -21,33 +24,74 @@ extension Broker {
         }
     }
 
-    private func renew(connectionUID: UID, subject: String, seen: Int?, demanded: Bool) async throws -> Renewals.Result {
-        let connection = try await requireConnection(uid: connectionUID)
-        let key = GrantKey(connectionUID: connectionUID, subject: subject)
-        try await settleUnwritten(key)
-        let grant = try await store.grant(connection: connectionUID, subject: subject, slot: "")
-        if let grant, grant.tokenGeneration != seen {
-            guard grant.state == .active, let token = try issued(grant) else {
-                throw grant.state == .revoked
-                    ? Self.notConnected(connection, subject: subject, revoked: true) : Self.reauthorizationRequired(connection, grant)
+    /// How a grant is found by whoever saw a generation of it.
+    private enum Standing {
+        /// Somebody else was faster.
+        case renewed(Renewals.Result)
+        case due(Connection, Grant?)
+    }
+
+    private func renew(_ key: GrantKey, seen: Int?, demanded: Bool, hasTurn: Bool) async throws -> Renewals.Result {
+        switch try await standing(of: key, seen: seen) {
+        case .renewed(let result): return result
+        // What asks nothing of the provider takes no lease.
+        case .due(let connection, let grant) where shared == nil || (grant?.refreshToken == nil && !connection.fetchesAlone):
+            return try await renew(grant, of: connection, key, demanded: demanded, hasTurn: hasTurn, lease: nil)
+        case .due(let connection, _):
+            let work: (RenewalLease?) async throws -> Renewals.Result = { [self] lease in
+                // Another node may have renewed it before the lease was had here.
+                var standing = try await standing(of: key, seen: seen)
+                if demanded, case .due(let connection, let grant?) = standing, try await waitedForHeldAnswer(of: grant, connection: connection) {
+                    standing = try await self.standing(of: key, seen: seen)
+                }
+                switch standing {
+                case .renewed(let result): return result
+                case .due(let connection, let grant):
+                    return try await renew(grant, of: connection, key, demanded: demanded, hasTurn: hasTurn, lease: lease)
+                }
             }
-            return Renewals.Result(grant: grant, token: token)
+            return try await underLease(key, settled: { try await outcome(of: $0, seen: seen, connection: connection) }, work: work)
         }
-        if grant?.state == .revoked { throw Self.notConnected(connection, subject: subject, revoked: true) }
-        if let grant, grant.state == .reauthorizationRequired { throw Self.reauthorizationRequired(connection, grant) }
+    }
+
+    private func standing(of key: GrantKey, seen: Int?) async throws -> Standing {
+        let connection = try await requireConnection(uid: key.connectionUID)
+        try await settleUnwritten(key)
+        let grant = try await store.grant(connection: key.connectionUID, subject: key.subject, slot: "")
+        if let result = try await outcome(of: grant, seen: seen, connection: connection) { return .renewed(result) }
         guard connection.health.state != .misconfigured else { throw Self.misconfigured(connection) }
         if let problem = backOff.problem(key, now: clock.now()) { throw problem }
+        return .due(connection, grant)
+    }
+
+    /// - Returns: what another renewal made of the grant since `seen`; `nil` = it is still to be renewed.
+    /// - Throws: why it is not to be.
+    private func outcome(of grant: Grant?, seen: Int?, connection: Connection) async throws -> Renewals.Result? {
+        guard let grant else { return nil }
+        switch grant.state {
+        case .revoked: throw Self.notConnected(connection, subject: grant.subject, revoked: true)
+        case .reauthorizationRequired: throw Self.reauthorizationRequired(connection, grant)
+        case .active: break
+        }
+        guard grant.tokenGeneration != seen else { return nil }
+        guard let token = try await issued(grant) else { throw Self.reauthorizationRequired(connection, grant) }
+        return Renewals.Result(grant: grant, token: token)
+    }
+
+    private func renew(
+        _ grant: Grant?, of connection: Connection, _ key: GrantKey, demanded: Bool, hasTurn: Bool, lease: RenewalLease?
+    ) async throws -> Renewals.Result {
         if let grant, !demanded { try await requireKnownOutcome(grant, connection: connection) }
         let fetchesAlone = connection.fetchesAlone
         // What asks nothing of the provider takes nobody's turn.
         if grant?.refreshToken != nil || fetchesAlone {
-            try await admit(connection, to: connection.settings.tokenEndpointKey, isUrgent: demanded)
+            try await admit(connection, to: connection.settings.tokenEndpointKey, isUrgent: demanded, hasTurn: hasTurn)
         }
         do {
             let result: Renewals.Result
             if let grant, grant.refreshToken != nil {
                 do {
-                    result = try await refresh(grant, of: connection)
+                    result = try await refresh(grant, of: connection, lease: lease)
                 } catch is RefreshTokenSpent {
                     result = try await fetch(connection, existing: grant)
                 }
@@ -56,7 +100,7 @@ extension Broker {
             } else if let grant {
                 throw try await demandPerson(connection, grant, reason: "no_refresh_token")
             } else {
-                throw Self.notConnected(connection, subject: subject)
+                throw Self.notConnected(connection, subject: key.subject)
             }
             backOff.succeeded(key)
             meters.refreshed(connection: connection.id, result: "ok")
@@ -64,23 +108,22 @@ extension Broker {
             return result
         } catch let problem as Problem {
             meters.refreshed(connection: connection.id, result: problem.code.rawValue)
-            note("grant.refresh_failed", connection: connection, subject: subject, result: problem.code.rawValue)
+            note("grant.refresh_failed", connection: connection, subject: key.subject, result: problem.code.rawValue)
             throw problem
         }
     }
 
     /// Past the breaker of the token endpoint. Whoever has nothing to serve meanwhile waits out a short pause.
-    private func admit(_ connection: Connection, to endpoint: String, isUrgent: Bool) async throws {
+    private func admit(_ connection: Connection, to endpoint: String, isUrgent: Bool, hasTurn: Bool) async throws {
         var waited = 0
-        while let problem = tokenEndpoints.admit(endpoint, at: clock.now()) {
-            guard isUrgent, let wait = problem.retryAfter, waited + wait <= Self.longestUrgentWait else {
-                if !tokenEndpoints.breaker(endpoint).isClosed { await setHealth(.providerDown, reason: problem.code.rawValue, of: connection) }
-                throw problem
+        while let refusal = try await tokenEndpoints.admit(endpoint, hasTurn: hasTurn, at: clock.now()) {
+            guard isUrgent, let wait = refusal.problem.retryAfter, waited + wait <= Self.longestUrgentWait else {
+                if refusal.isDown { await setHealth(.providerDown, reason: refusal.problem.code.rawValue, of: connection) }
+                throw refusal.problem
             }
             waited += wait
             try await pause(.seconds(wait))
         }
-        tokenEndpoints.spend(endpoint)
     }
 
     /// Seconds.
@@ -98,17 +141,16 @@ extension Broker {
     /// A refresh token that was sent without an answer is sent again only when the access token no longer serves, unless
     /// the provider is known to allow a grace.
     private func requireKnownOutcome(_ grant: Grant, connection: Connection) async throws {
-        guard connection.settings.profile.rotationGrace == nil, let intent = try await store.intent(grant: grant.uid),
-            intent.generation == grant.tokenGeneration
-        else { return }
+        guard connection.settings.profile.rotationGrace == nil, try await isInDoubt(grant) else { return }
         throw Problem(.providerUnreachable, "the outcome of the last refresh is not known yet; the access token still serves", retryAfter: 5)
     }
 
-    /// Does what the ``RefreshMachine`` says. The lease is the renewal in flight itself.
+    /// Does what the ``RefreshMachine`` says.
+    /// - Parameter lease: `nil` where the node is alone on its store: the renewal in flight is the lease itself.
     /// - Throws: ``RefreshTokenSpent`` when the stored credentials can take its place.
-    private func refresh(_ grant: Grant, of connection: Connection) async throws -> Renewals.Result {
-        guard let refreshToken = try openRefreshToken(of: grant) else { throw KeyringError.damaged }
-        let client = try client(of: connection)
+    private func refresh(_ grant: Grant, of connection: Connection, lease: RenewalLease?) async throws -> Renewals.Result {
+        guard let refreshToken = try await openRefreshToken(of: grant) else { throw KeyringError.damaged }
+        let client = try await client(of: connection)
         var machine = RefreshMachine()
         var action = machine.first
         var sentAt = clock.now()
@@ -119,17 +161,25 @@ extension Broker {
         while true {
             switch action {
             case .takeLease:
-                action = machine.next(.leased)
+                action = machine.next(lease?.isHeld ?? true ? .leased : .leaseLost)
                 Failpoint.pass("refresh.lease")
             case .proveWritable:
                 action = machine.next(unwritten.find(grant.key) == nil && activityLog.isAccepting ? .storeIsWritable : .storeIsNotWritable)
                 Failpoint.pass("refresh.writable")
             case .writeIntent:
                 // The write itself is the proof that the store can be written.
-                let attempts = try await store.beginRefresh(grant: grant.uid, generation: grant.tokenGeneration, at: clock.now())
+                let begun = configuration.lease.now()
+                let attempts = try await store.beginRefresh(
+                    grant: grant.uid, generation: grant.tokenGeneration, at: clock.now(), lease: lease?.claim)
+                if attempts != nil { lease?.extended(since: begun) }
                 action = machine.next(attempts.map { .intentWritten(attempts: $0) } ?? .generationMoved)
                 Failpoint.pass("refresh.intent")
             case .send:
+                // A process that was stopped since may have been taken for dead, and the token sent by another.
+                guard lease?.isHeld ?? true else {
+                    action = machine.next(.leaseLost)
+                    continue
+                }
                 sentAt = clock.now()
                 Failpoint.passSoon("refresh.sent")
                 do {
@@ -139,10 +189,12 @@ extension Broker {
                     action = machine.next(.answered)
                 } catch let error as TransportError {
                     problem = ProviderProblem.of(error, what: "the token endpoint")
+                    machine.isLate = !(lease?.isHeld ?? true)
                     action = machine.next(.unanswered(error))
                 } catch let error as TokenError {
                     problem = ProviderProblem.of(error, step: .refresh, settings: connection.settings)
                     problem?.reason = error.reason
+                    machine.isLate = !(lease?.isHeld ?? true)
                     action = machine.next(.refused(error))
                 }
                 Failpoint.pass("refresh.answered")
@@ -163,10 +215,14 @@ extension Broker {
                 Failpoint.pass("refresh.served")
                 return result
             case .end(let ending):
+                // Of a late refusal the outcome of whoever has the lease now tells more.
+                if ending.demandsPerson != nil, machine.isLate, let lease, try await !lease.take() { throw Self.overtaken }
                 throw try await end(ending, of: grant, connection: connection, problem: problem)
             }
         }
     }
+
+    private static let overtaken = Problem(.conflict, "the grant changed meanwhile; what came too late is not used", fix: "ask again")
 
     /// The next generation of `grant`, from an answer: what the answer leaves out stays as it was. RFC 6749 §6.
     private func seal(
@@ -215,7 +271,10 @@ extension Broker {
         case .notWritable, .held:
             return Problem(.unavailable, "the database cannot be written; nothing was lost", retryAfter: 1)
         case .overtaken:
-            return Problem(.conflict, "the grant changed meanwhile; what came too late is not used", fix: "ask again")
+            return Self.overtaken
+        case .leaseLost:
+            meters.lease(result: "lost")
+            return Problem(.conflict, "this node was held up, and another may have renewed the grant meanwhile; nothing was sent", fix: "ask again")
         case .failed(let failure):
             guard let problem else { preconditionFailure("a failure has its problem") }
             if let reason = ending.demandsPerson {
@@ -276,7 +335,7 @@ extension Broker {
 
     /// Client credentials or the stored password: nobody needs to be asked, and asking twice harms nothing.
     func fetch(_ connection: Connection, existing: Grant?) async throws -> Renewals.Result {
-        let client = try client(of: connection)
+        let client = try await client(of: connection)
         let scopes = connection.settings.requestedScopes
         let request: AuthorizationGrant
         let step: ProviderProblem.Step
@@ -285,7 +344,7 @@ extension Broker {
             step = .clientCredentials
         } else {
             try requirePasswordGrantAllowed()
-            guard let username = connection.settings.oauth.username, let password = try storedPassword(of: connection) else {
+            guard let username = connection.settings.oauth.username, let password = try await storedPassword(of: connection) else {
                 throw Self.notConnected(connection, subject: "")
             }
             request = .password(username: username, password: password, scopes: scopes)
@@ -356,7 +415,7 @@ extension Broker {
         defer { meters.provider(connection: connection.id, operation: operation, took: ContinuousClock.now - started) }
         do {
             let response = try await oauth.token(grant, expectedSubject: expectedSubject)
-            tokenEndpoints.ended(endpoint, .gaveTokens, at: clock.now())
+            await tokenEndpoints.ended(endpoint, .gaveTokens, at: clock.now())
             await endTrouble(isRefresh ? [.refresh] : [.authorization, .token], of: connection, subject: subject)
             return response
         } catch let error as RequestError {
@@ -364,7 +423,7 @@ extension Broker {
         } catch let error as TransportError {
             let problem = ProviderProblem.of(error, what: "the token endpoint")
             // That a policy of ours stops it says nothing about the endpoint.
-            if error.reason != .blocked && error.reason != .cancelled { tokenEndpoints.ended(endpoint, .failed(problem), at: clock.now()) }
+            if error.reason != .blocked && error.reason != .cancelled { await tokenEndpoints.ended(endpoint, .failed(problem), at: clock.now()) }
             let capture = TroubleCapture(witness.exchange, client: client)
             if error.reason != .cancelled {
                 await keep(capture.trouble(error, stage: stage, subject: subject, connection: connection, at: clock.now()), of: connection)
@@ -372,7 +431,7 @@ extension Broker {
             throw error
         } catch let error as TokenError {
             let problem = ProviderProblem.of(error, step: .refresh, settings: connection.settings)
-            tokenEndpoints.ended(endpoint, .of(error, problem), at: clock.now())
+            await tokenEndpoints.ended(endpoint, .of(error, problem), at: clock.now())
             let capture = TroubleCapture(witness.exchange, client: client)
             await keep(capture.trouble(error, stage: stage, subject: subject, connection: connection, at: clock.now()), of: connection)
             throw error
@@ -431,12 +490,17 @@ extension Broker {
 
     /// Tokens whose grant has another generation by now: they are revoked, unless the live grant holds one of them too. A
     /// provider may give the same refresh token again, and a write that was reported as failed may have been done.
+    ///
+    /// Of a grant that was renewed meanwhile the late refresh token comes from the same consent. Whoever revokes one of those
+    /// revokes all, the live ones too (RFC 7009 §2.1): it is dropped, and only the access token revoked.
     private func settleLate(_ grant: Grant, connection: Connection) async throws {
+        var grant = grant
         if let winner = try await store.grant(connection: connection.uid, subject: grant.subject, slot: grant.slot), winner.state == .active {
             do {
-                let sharesRefreshToken = Self.isSame(try openRefreshToken(of: winner), try openRefreshToken(of: grant))
-                let sharesAccessToken = Self.isSame(try openAccessToken(of: winner), try openAccessToken(of: grant))
+                let sharesRefreshToken = Self.isSame(try await openRefreshToken(of: winner), try await openRefreshToken(of: grant))
+                let sharesAccessToken = Self.isSame(try await openAccessToken(of: winner), try await openAccessToken(of: grant))
                 if sharesRefreshToken || sharesAccessToken { return }
+                if winner.refreshedAt != nil { grant.refreshToken = nil }
             } catch {
                 // What does not open serves nobody: nothing of it is lost with the late tokens.
                 logger.error("a grant's tokens do not open", metadata: ["connection": "\(connection.id)", "error": "\(error)"])

@@ -56,10 +56,11 @@ actor Renewals {
 
     private func giveUp(_ id: Int, _ key: GrantKey) {
         guard let waiter = inFlight[key]?.waiters.removeValue(forKey: id) else { return }
-        waiter.resume(
-            throwing: Problem(
-                .providerUnreachable, "the token endpoint did not answer in time; an answer that comes later is kept", fix: "try again", retryAfter: 5))
+        waiter.resume(throwing: Self.tooSlow)
     }
+
+    static let tooSlow = Problem(
+        .providerUnreachable, "the token endpoint did not answer in time; an answer that comes later is kept", fix: "try again", retryAfter: 5)
 
     /// Waits for all of them, each as long as a token request may take; none begins afterwards.
     func close(patience: Duration) async {

@@ -39,7 +39,7 @@ extension Broker {
         note("revocation.requested", connection: connection, subject: subject, caller: caller, detail: record.id)
         do {
             // Whoever asked may leave.
-            try await exchanges.run { [self] in try await stop(record, by: caller) }
+            try await exchanges.run { [self] in _ = try await asSoleNode(Self.work(record)) { try await stop(record, by: caller) } }
         } catch {
             logger.error("a revocation is not done yet; it goes on", metadata: ["revocation": "\(record.id)", "error": "\(error)"])
             throw Problem(.unavailable, "the database is away; the revocation \(record.id) is noted and goes on by itself", retryAfter: 1)
@@ -109,17 +109,22 @@ extension Broker {
 
     // MARK: Stopping
 
-    /// Grants in one transaction.
-    static let revocationChunk = 5000
+    /// Until the other nodes know of a removed key, and have written down what they gave it before.
+    private static let othersLastUses: Duration = .seconds(3)
+
+    /// Grants in one transaction: few enough that whoever waits for one of them waits for a moment.
+    static let revocationChunk = 1000
 
     /// Goes on with those that a restart or a failing store interrupted.
     func resumeRevocations() async throws {
         for record in try await store.unstoppedRevocations() {
             guard revocationsInHand.withLock({ $0.insert(record.id).inserted }) else { continue }
             defer { revocationsInHand.withLock { _ = $0.remove(record.id) } }
-            try await stop(record, by: nil)
+            _ = try await asSoleNode(Self.work(record)) { try await stop(record, by: nil) }
         }
     }
+
+    private static func work(_ record: RevocationRecord) -> String { "revocation/" + record.id }
 
     /// - Throws: a store error; what was stopped until then stays so.
     private func stop(_ record: RevocationRecord, by caller: Caller?) async throws {
@@ -129,6 +134,11 @@ extension Broker {
         var revoked: [RevokedGrant] = []
         do {
             repeat { try await turnIntoTombstones(record, &revoked) } while try await !forbidFetching(record.filter)
+            if record.filter.key != nil, shared != nil {
+                // Another node may have given the key a token in the second before it knew, and written that down a second later.
+                try await pause(Self.othersLastUses)
+                try await turnIntoTombstones(record, &revoked)
+            }
             try await store.noteStopped(revocation: record.id, at: clock.now())
         } catch {
             // Those it got to are told of once, and now: whoever goes on does not find them any more.

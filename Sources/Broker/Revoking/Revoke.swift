@@ -105,14 +105,14 @@ extension Broker {
     }
 
     /// An orphan's token, opened where it was sealed.
-    private func open(_ sealed: Sealed, of orphan: OrphanToken, hint: Revocation.TokenTypeHint) throws(KeyringError) -> String {
+    private func open(_ sealed: Sealed, of orphan: OrphanToken, hint: Revocation.TokenTypeHint) async throws -> String {
         let place: Keyring.Place =
             switch (orphan.origin, hint) {
             case (let origin?, .accessToken): .accessToken(origin.grantUID, generation: origin.generation)
             case (let origin?, .refreshToken): .refreshToken(origin.grantUID, generation: origin.generation)
             case (nil, _): .orphan(orphan.uid, field: hint.rawValue)
             }
-        return String(decoding: try keyring.open(sealed, at: place), as: UTF8.self)
+        return String(decoding: try await keyring.opened(sealed, at: place), as: UTF8.self)
     }
 
     // MARK: At the provider
@@ -133,14 +133,14 @@ extension Broker {
     /// Refresh token first: many providers then drop the access tokens too. RFC 7009 §2.1.
     private func revokeNow(_ orphan: OrphanToken, of connection: Connection) async -> ProviderRevocation {
         do {
-            let client = try client(of: connection)
+            let client = try await client(of: connection)
             guard client.server.revocationEndpoint != nil else { return try await end(orphan, .unsupported, of: connection) }
             var outcome = OrphanOutcome.revoked
             for (hint, sealed) in [(Revocation.TokenTypeHint.refreshToken, orphan.refreshToken), (.accessToken, orphan.accessToken)] {
                 guard let sealed else { continue }
                 let token: String
                 do {
-                    token = try open(sealed, of: orphan, hint: hint)
+                    token = try await open(sealed, of: orphan, hint: hint)
                 } catch {
                     // What does not open cannot be sent; the other token still can.
                     logger.error(
@@ -203,7 +203,9 @@ extension Broker {
             try await store.updateOrphan(orphan.uid, nextTryAt: now + wait, tries: orphan.tries + 1)
             // Of several that fail at once the first moves them; there may be a hundred thousand.
             let rest = asked ?? .seconds(60)
-            try await store.postponeOrphans(connection: connection.uid, dueBefore: now + rest / 2, until: now + rest)
+            // Those that a node has taken are among them, if the wait is longer.
+            let dueBefore = max(rest / 2, rest > OrphanToken.taken ? OrphanToken.taken : .zero)
+            try await store.postponeOrphans(connection: connection.uid, dueBefore: now + dueBefore, until: now + rest)
         } catch {
             logger.warning("a revocation to repeat was not noted; its old time stands", metadata: ["error": "\(error)"])
         }
@@ -238,7 +240,8 @@ extension Broker {
         }
     }
 
-    private static let orphanPage = 400
+    /// What one node takes at once; others may take the rest.
+    private static let orphanPage = 160
     /// Requests at once to one provider.
     private static let revocationsAtOnce = 8
     /// After so long the others have a turn.
@@ -276,8 +279,12 @@ extension Broker {
             var resting: Set<UID> = []
             var (running, ended) = (0, 0)
             while true {
+                if Task.isCancelled || ContinuousClock.now - begun >= Self.revocationTurn {
+                    await giveBack(rest.filter { !resting.contains($0.connection.uid) }.map(\.orphan))
+                    rest = []
+                }
                 while running < Self.revocationsAtOnce, let next = rest.popFirst() {
-                    guard !resting.contains(next.connection.uid), !Task.isCancelled, ContinuousClock.now - begun < Self.revocationTurn else { continue }
+                    guard !resting.contains(next.connection.uid) else { continue }
                     group.addTask { (next.connection.uid, await self.revokeWithin(.seconds(30), next.orphan, of: next.connection)) }
                     running += 1
                 }
@@ -285,6 +292,16 @@ extension Broker {
                 running -= 1
                 if outcome == .pending { resting.insert(connection) } else { ended += 1 }
             }
+        }
+    }
+
+    /// What was not begun is for whoever comes first.
+    private func giveBack(_ orphans: [OrphanToken]) async {
+        guard !orphans.isEmpty else { return }
+        do {
+            try await store.giveBack(orphans: orphans, due: clock.now())
+        } catch {
+            logger.warning("orphan tokens were not given back; they are due a little later", metadata: ["error": "\(error)"])
         }
     }
 

@@ -25,7 +25,7 @@ extension Broker {
 
     /// The hot path: a fresh token that this caller may have, or `nil`. No await, no database, no decryption.
     package func cachedToken(connectionID: String, query: TokenQuery, for caller: Caller) -> IssuedToken? {
-        guard !query.forceRefresh, caller.key.role != .agent, caller.covers(subject: query.subject) else { return nil }
+        guard isCoherent, !query.forceRefresh, caller.key.role != .agent, caller.covers(subject: query.subject) else { return nil }
         let key = TokenCache.Key(connectionID: connectionID, subject: query.subject)
         guard let entry = tokenCache.find(key), caller.covers(connection: entry.connectionUID) else { return nil }
         let now = clock.now()
@@ -126,19 +126,17 @@ extension Broker {
         let key = TokenCache.Key(connectionID: connection.id, subject: subject)
         let ticket = tokenCache.ticket(key)
         guard let grant = try await findGrant(of: connection, subject: subject) else { return nil }
-        do {
-            guard let token = try issued(grant) else { return Current(grant: grant, token: nil) }
+        return try await asProblem {
+            guard let token = try await issued(grant) else { return Current(grant: grant, token: nil) }
             if grant.state == .active, !Lifetime.isFromTheFuture(grant, at: clock.now()) {
                 cache(token, of: grant, connectionID: connection.id, ticket: ticket)
             }
             return Current(grant: grant, token: token)
-        } catch {
-            throw internalProblem(error)
         }
     }
 
-    func issued(_ grant: Grant) throws(KeyringError) -> IssuedToken? {
-        guard let accessToken = try openAccessToken(of: grant) else { return nil }
+    func issued(_ grant: Grant) async throws -> IssuedToken? {
+        guard let accessToken = try await openAccessToken(of: grant) else { return nil }
         return IssuedToken(
             grantUID: grant.uid, accessToken: accessToken, tokenType: grant.tokenType, expiresAt: grant.expiresAt, scope: grant.scope,
             generation: grant.tokenGeneration, refreshed: false, captured: grant.captured)

@@ -97,16 +97,16 @@ extension Broker {
         return grant
     }
 
-    func openAccessToken(of grant: Grant) throws(KeyringError) -> AccessToken? {
+    func openAccessToken(of grant: Grant) async throws -> AccessToken? {
         guard let sealed = grant.accessToken else { return nil }
         return AccessToken(
-            String(decoding: try keyring.open(sealed, at: .accessToken(grant.uid, generation: grant.tokenGeneration)), as: UTF8.self))
+            String(decoding: try await keyring.opened(sealed, at: .accessToken(grant.uid, generation: grant.tokenGeneration)), as: UTF8.self))
     }
 
-    func openRefreshToken(of grant: Grant) throws(KeyringError) -> RefreshToken? {
+    func openRefreshToken(of grant: Grant) async throws -> RefreshToken? {
         guard let sealed = grant.refreshToken else { return nil }
         return RefreshToken(
-            String(decoding: try keyring.open(sealed, at: .refreshToken(grant.uid, generation: grant.tokenGeneration)), as: UTF8.self))
+            String(decoding: try await keyring.opened(sealed, at: .refreshToken(grant.uid, generation: grant.tokenGeneration)), as: UTF8.self))
     }
 }
 

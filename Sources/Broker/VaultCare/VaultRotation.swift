@@ -44,7 +44,7 @@ extension Broker {
         try caller.requireUnboundAdmin()
         return try beginVaultWork { [self] report in
             do {
-                let rotation = try await rotate(dataKeys: dataKeys, report: report)
+                let rotation = try await aloneInVault { try await rotate(dataKeys: dataKeys, report: report) }
                 note("vault.rotated", caller: caller, detail: "master key \(rotation.masterKeyID)" + (dataKeys ? ", all data keys" : ""))
                 return .done(rotation)
             } catch {
@@ -137,6 +137,22 @@ extension Broker {
         return pass
     }
 
+    /// Among nodes a rotation leaves its retired data keys to the time after which nobody can need them: they go by themselves then.
+    func deleteOldRetired() async {
+        guard shared != nil else { return }
+        do {
+            guard try await store.dataKeys().contains(where: { $0.retiredAt != nil }), try await store.mark(RotationMark.self) == nil else { return }
+            try await aloneInVault {
+                var rotation = Rotation(masterKeyID: "")
+                try await deleteRetired(&rotation)
+            }
+        } catch let problem as Problem where problem.code == .conflict {
+            // Whoever is at it does this, too.
+        } catch {
+            logger.warning("retired data keys were not looked at", metadata: ["error": "\(error)"])
+        }
+    }
+
     /// Until nothing is left that the retired data keys sealed: a renewal that was on its way may have written such a value
     /// behind the pass.
     private func deleteRetired(_ rotation: inout Rotation) async throws {
@@ -159,7 +175,8 @@ extension Broker {
             }
             rotation.resealed += resealed
             if resealed > 0 { continue }
-            let isHopeless = rotation.damaged > 0 && deletion.busy.isEmpty
+            // What other nodes may have on its way is waited for in vain: that takes minutes.
+            let isHopeless = (rotation.damaged > 0 || store.retiredKeysStay > .zero) && deletion.busy.isEmpty
             if isHopeless || ContinuousClock.now > deadline {
                 logger.warning(
                     "retired data keys stay until nothing needs them", metadata: ["keys": "\(left.count)", "damaged": "\(rotation.damaged)"])

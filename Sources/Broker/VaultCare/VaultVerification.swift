@@ -46,7 +46,7 @@ extension Broker {
         try caller.requireUnboundAdmin()
         return try beginVaultWork { [self] report in
             do {
-                let verification = try await verify(report: report)
+                let verification = try await aloneInVault { try await verify(report: report) }
                 if !verification.isOK {
                     logger.error("the vault has faults: values that cannot be opened, or a damaged database", metadata: ["count": "\(verification.faultCount)"])
                 }

@@ -49,11 +49,23 @@ extension Broker {
                 continuation.finish()
             }
         }
-        guard isBegun else {
-            throw Problem(.conflict, "a rotation or verification of the vault is under way", fix: "wait until it has ended, and ask again")
-        }
+        guard isBegun else { throw Self.vaultIsBusy }
         return events
     }
+
+    /// - Throws: `conflict` while another node is at it.
+    func aloneInVault<R: Sendable>(_ work: () async throws -> R) async throws -> R {
+        let result = try await asSoleNode("vault") {
+            // Another node may just have ended a rotation.
+            if shared != nil { try await keyring.reload() }
+            return try await work()
+        }
+        guard let result else { throw Self.vaultIsBusy }
+        return result
+    }
+
+    private static let vaultIsBusy = Problem(
+        .conflict, "a rotation or verification of the vault is under way", fix: "wait until it has ended, and ask again")
 
     /// What ended a rotation or verification, as a problem.
     func vaultProblem(_ error: any Error) async -> Problem {

@@ -9,9 +9,7 @@ extension Broker {
     func deliverWebhooks() async {
         do {
             try await webhooksUnderWay.begin(
-                now: clock.now,
-                // Those that are on their way are among them.
-                due: { [store] in try await store.dueDeliveries(now: $0, limit: 2 * WebhookSlots.perWebhook) },
+                now: clock.now, due: { [store] in try await store.dueDeliveries(now: $0, room: $1) },
                 send: { [self] in await deliver($0) }, ended: { [self] in await deliverWebhooks() })
         } catch {
             guard !Task.isCancelled else { return }
@@ -42,7 +40,7 @@ extension Broker {
         let request: WireRequest
         do {
             let url = try EndpointURL(webhook.url)
-            let secret = try keyring.open(webhook.secret, at: .webhookSecret(webhook.id))
+            let secret = try await keyring.opened(webhook.secret, at: .webhookSecret(webhook.id))
             let message = try WebhookMessage(delivery.event, mend: try await mend(delivery, receiver: url.host))
             request = message.request(to: url, secret: secret, at: clock.now())
         } catch StoreError.unavailable(let why) {

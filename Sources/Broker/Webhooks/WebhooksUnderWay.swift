@@ -13,32 +13,33 @@ final class WebhooksUnderWay: Sendable {
     }
     private let state = Mutex(State())
 
-    /// Begins what `due` finds and there is room for, and goes on. One search at a time: who comes meanwhile lets it search
+    /// Begins what `due` finds for the room that there is, and goes on. One search at a time: who comes meanwhile lets it search
     /// once more.
     /// - Parameters:
     ///   - send: sends one and writes down what became of it; tells until when its lane is left alone.
     ///   - ended: after each, when its lane is free.
     func begin(
-        now: () -> Timestamp, due: (Timestamp) async throws -> [Delivery], send: @escaping @Sendable (Delivery) async -> Timestamp?,
+        now: () -> Timestamp, due: (Timestamp, DeliveryRoom) async throws -> [Delivery], send: @escaping @Sendable (Delivery) async -> Timestamp?,
         ended: @escaping @Sendable () async -> Void
     ) async throws {
         guard enter() else { return }
         repeat {
-            let before = state.withLock { state in
-                state.searchesAgain = false
-                return state.slots.busy
-            }
             let time = now()
+            // What ends meanwhile is excepted still: what is read of its lane may be over by then.
+            let room = state.withLock { state in
+                state.searchesAgain = false
+                return state.slots.room(now: time)
+            }
             let found: [Delivery]
             do {
-                found = try await due(time)
+                found = try await due(time, room)
             } catch {
                 state.withLock { $0.isSearching = false }
                 throw error
             }
             state.withLock { state in
                 guard !state.isClosed else { return }
-                for delivery in state.slots.admit(found, busyBefore: before, now: time) { start(delivery, &state, send: send, ended: ended) }
+                for delivery in state.slots.admit(found) { start(delivery, &state, send: send, ended: ended) }
             }
         } while !leave()
     }

@@ -1,4 +1,5 @@
 import Broker
+import Gateway
 import HTTPTypes
 import NIOCore
 import OAuth
@@ -8,7 +9,16 @@ enum ServerAPI {
     static func live(_ inbound: Inbound) async throws -> Outbound { .json(["status": "ok"]) }
 
     static func ready(_ inbound: Inbound) async throws -> Outbound {
-        await inbound.broker.isReady() ? .json(["status": "ok"]) : Problem(.unavailable, "the server is not ready", retryAfter: 1).outbound
+        var missing = await inbound.broker.unreadiness()
+        if inbound.faces.gateway.isEnding { missing.append(.ending) }
+        guard !missing.isEmpty else { return .json(["status": "ok"]) }
+        let problem = Problem(.unavailable, "the server is not ready: \(missing.map(\.words).joined(separator: "; "))", retryAfter: 1)
+        var outbound = problem.outbound
+        if case .object(var object) = problem.json {
+            object["not_ready"] = .array(missing.map { .string($0.rawValue) })
+            outbound.body = ByteBuffer(bytes: JSONValue.object(object).serialized())
+        }
+        return outbound
     }
 
     static func openAPI(_ inbound: Inbound) async throws -> Outbound {
@@ -39,16 +49,26 @@ enum ServerAPI {
         if inbound.faces.metricsNeedKey {
             try inbound.faces.admit(inbound.request).requireAdmin()
         }
-        return try await metrics(inbound.broker)
+        return await metrics(inbound.broker, isEnding: inbound.faces.gateway.isEnding)
     }
 
-    static func metrics(_ broker: Broker) async throws -> Outbound {
-        let counts = try await broker.grantCounts()
-        var gauges = GrantsAPI.states.map { (name: "grantee_grants", labels: "state=\"\($0)\"", value: Double(counts[$0] ?? 0)) }
+    static func metrics(_ broker: Broker, isEnding: Bool) async -> Outbound {
+        var gauges = await DatabaseFigures.now(broker, isEnding: isEnding)
         gauges += ProcessFigures.now.map { (name: $0.key, labels: "", value: $0.value) }.sorted { $0.name < $1.name }
         var outbound = Outbound(body: ByteBuffer(string: MetricsRegistry.shared.text(gauges: gauges)))
         outbound.fields[.contentType] = "text/plain; version=0.0.4; charset=utf-8"
         outbound.fields[.cacheControl] = "no-store"
         return outbound
+    }
+}
+
+extension Unreadiness {
+    fileprivate var words: String {
+        switch self {
+        case .database: "the database does not answer, or takes no writes"
+        case .keys: "the vault is sealed with a master key that this server was not given"
+        case .recording: "uses cannot be recorded"
+        case .ending: "it is shutting down"
+        }
     }
 }

@@ -105,11 +105,13 @@ final class Faces: HTTPResponder {
         var visit: ConsoleVisit?
         let inbound: Inbound
         do {
+            // Keys and their rights are in memory.
+            if !broker.isCoherent, route.access != .anyone { try await broker.catchUp() }
             switch route.access {
             case .anyone: break
             case .key, .keyAtHost:
                 if route.access == .keyAtHost { try requireOwnOrigin(request) }
-                let known = try authenticate(authorization: request.headers[.authorization], fetchSite: request.headers[.secFetchSite])
+                let known = try await recognize(authorization: request.headers[.authorization], fetchSite: request.headers[.secFetchSite])
                 caller = known
                 try limit(known)
             case .browser: if let elsewhere = try misdirected(request) { return elsewhere.identified() }
@@ -184,8 +186,26 @@ final class Faces: HTTPResponder {
             throw Problem(.unauthenticated, "an API key is required", fix: "send Authorization: Bearer API_KEY")
         }
         guard let key = Self.bearer(field), let caller = broker.authenticate(key) else {
-            throw Problem(.unauthenticated, "the API key is not known, or has expired", fix: "send Authorization: Bearer API_KEY with a valid key")
+            throw Broker.unknownKey
         }
+        return caller
+    }
+
+    /// A key that another node has just made, too.
+    private func recognize(authorization: String?, fetchSite: String?) async throws(Problem) -> Caller {
+        do throws(Problem) {
+            return try authenticate(authorization: authorization, fetchSite: fetchSite)
+        } catch {
+            guard error.code == .unauthenticated, let field = authorization, let key = Self.bearer(field),
+                let caller = try await broker.lookUp({ broker.authenticate(key) })
+            else { throw error }
+            return caller
+        }
+    }
+
+    func admitLearned(authorization: String?, fetchSite: String?) async throws(Problem) -> Caller {
+        let caller = try await recognize(authorization: authorization, fetchSite: fetchSite)
+        try limit(caller)
         return caller
     }
 

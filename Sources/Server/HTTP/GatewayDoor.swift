@@ -13,7 +13,9 @@ extension Faces: Door {
         let scheme = "bearer ".utf8.span
         guard authorization.count > scheme.count else { return nil }
         for index in scheme.indices where authorization[index] | 0x20 != scheme[index] { return nil }
-        guard let caller = broker.authenticate(authorization.extracting(scheme.count...)), caller.key.requestsPerMinute == nil else { return nil }
+        guard broker.isCoherent, let caller = broker.authenticate(authorization.extracting(scheme.count...)), caller.key.requestsPerMinute == nil else {
+            return nil
+        }
         return caller
     }
 
@@ -40,6 +42,11 @@ struct FrontChannel: ServerChildChannel {
     }
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
+        // Nothing is read before the channel is set up.
+        gate.opening(on: channel.eventLoop).flatMap { setUp(channel, logger) }
+    }
+
+    private func setUp(_ channel: any Channel, _ logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
         http1.setup(channel: channel, logger: logger).flatMapThrowing { value in
             let pipeline = channel.pipeline.syncOperations
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)

@@ -46,7 +46,10 @@ struct ActivityCommand: AsyncParsableCommand {
 
         @Option(help: ArgumentHelp("The server's data directory. Default: GRANTEE_DATA_DIR, else ./grantee-data.", valueName: "dir"), completion: .directory)
         var dataDir: String?
-        @Option(help: ArgumentHelp("sqlite:PATH. Default: GRANTEE_DATABASE_URL, else the one in the data directory.", valueName: "url"))
+        @Option(
+            help: ArgumentHelp(
+                "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE. Default: GRANTEE_DATABASE_URL or GRANTEE_DATABASE_URL_FILE, else the one in the data directory.",
+                valueName: "url"))
         var databaseUrl: String?
         @Option(
             name: .customLong("anchor"),

@@ -82,7 +82,7 @@ struct DemoStage {
                         await body(
                             Ready(
                                 directory: directory, serverURL: listening.url, providerURL: providerURL,
-                                api: APIClient(base: listening.url, key: listening.adminKey)))
+                                api: APIClient(base: listening.url, key: listening.adminKey ?? "")))
                     }
                 },
             ], logger: logger)

@@ -40,11 +40,15 @@ struct Serve: AsyncParsableCommand {
                             Terminal.say("No link to the console could be made; `grantee console` makes one.")
                         }
                         if listening.publicURL != listening.url { Terminal.say("Public URL: \(listening.publicURL)") }
-                        Terminal.say("The admin API key is in \(configuration.dataDirectory)/admin.key; the other commands find it by themselves.")
+                        if configuration.isAlone {
+                            Terminal.say("The admin API key is in \(configuration.dataDirectory)/admin.key; the other commands find it by themselves.")
+                        } else {
+                            Terminal.say("The other commands find this server by GRANTEE_URL and GRANTEE_API_KEY.")
+                        }
                         Terminal.say("Next: open the console, or `grantee presets`, then `grantee connections add`. Stop with Ctrl-C.")
                     }
                 }
-            ], logger: logger)
+            ], grace: Running.grace + configuration.drain, logger: logger)
     }
 }
 
@@ -100,6 +104,17 @@ enum Setting {
         return number
     }
 
+    static func seconds(_ flag: Int?, _ name: String, _ variable: String) throws -> Duration? {
+        let number =
+            try flag
+            ?? value(nil, variable).map { text in
+                guard let number = Int(text) else { throw Failure("\(variable) must be a number of seconds, 0 to 3600", exitCode: Failure.usage) }
+                return number
+            }
+        if let number, !(0...3600).contains(number) { throw Failure("\(name) must be 0 to 3600", exitCode: Failure.usage) }
+        return number.map { .seconds($0) }
+    }
+
     static func networks(_ flag: String?, _ name: String, _ variable: String) throws -> [Egress.CIDR] {
         guard let text = value(flag, variable) else { return [] }
         return try text.split(separator: ",").map { part in
@@ -129,8 +144,13 @@ struct ServeSettings: ParsableArguments {
     var port: Int?
     @Option(help: ArgumentHelp("Where browsers and providers reach the server. GRANTEE_PUBLIC_URL; default on loopback: http://HOST:PORT.", valueName: "url"))
     var publicUrl: String?
-    @Option(help: ArgumentHelp("sqlite:PATH. GRANTEE_DATABASE_URL or GRANTEE_DATABASE_URL_FILE; default: in the data directory.", valueName: "url"))
+    @Option(
+        help: ArgumentHelp(
+            "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE. GRANTEE_DATABASE_URL or GRANTEE_DATABASE_URL_FILE; default: in the data directory.",
+            valueName: "url"))
     var databaseUrl: String?
+    @Option(help: ArgumentHelp("This node's name among those that share a PostgreSQL database. GRANTEE_NODE; default: the machine's.", valueName: "name"))
+    var node: String?
     @Option(
         help: ArgumentHelp(
             "Networks that outbound requests may reach besides public ones, by http too. GRANTEE_EGRESS_ALLOW; default: none.", valueName: "cidr[,cidr]"))
@@ -147,6 +167,11 @@ struct ServeSettings: ParsableArguments {
     var metricsPort: Int?
     @Option(help: ArgumentHelp("How long the activity log is kept, in days. GRANTEE_ACTIVITY_DAYS; default: 400.", valueName: "days"))
     var activityDays: Int?
+    @Option(
+        help: ArgumentHelp(
+            "How long to go on after SIGTERM while /health/ready says no, in seconds: for balancers that ask. GRANTEE_DRAIN; default: 0.", valueName: "seconds")
+    )
+    var drain: Int?
     @OptionGroup var log: LogSettings
 
     /// - Throws: ``Failure`` (usage) naming the setting.
@@ -157,6 +182,7 @@ struct ServeSettings: ParsableArguments {
         if let port = try Setting.port(port, "--port", "GRANTEE_PORT") { configuration.port = port }
         configuration.publicURL = Setting.value(publicUrl, "GRANTEE_PUBLIC_URL")
         configuration.databaseURL = try databaseUrl ?? ServerOptions.secret("GRANTEE_DATABASE_URL")
+        configuration.node = Setting.value(node, "GRANTEE_NODE")
         configuration.masterKeys = try ServerOptions.secret("GRANTEE_MASTER_KEYS")
         configuration.adminKey = try ServerOptions.secret("GRANTEE_ADMIN_KEY")
         configuration.egressAllow = try Setting.networks(egressAllow, "--egress-allow", "GRANTEE_EGRESS_ALLOW")
@@ -165,6 +191,7 @@ struct ServeSettings: ParsableArguments {
         configuration.forbidPasswordGrant = try Setting.flag(forbidPasswordGrant, "GRANTEE_FORBID_PASSWORD_GRANT")
         configuration.metricsPort = try Setting.port(metricsPort, "--metrics-port", "GRANTEE_METRICS_PORT")
         if let days = try Setting.days(activityDays, "--activity-days", "GRANTEE_ACTIVITY_DAYS") { configuration.activityDays = days }
+        if let drain = try Setting.seconds(drain, "--drain", "GRANTEE_DRAIN") { configuration.drain = drain }
         if let text = Setting.value(outboundProxy, "GRANTEE_OUTBOUND_PROXY") {
             do {
                 configuration.outboundProxy = try EndpointURL(text)

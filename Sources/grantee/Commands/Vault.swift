@@ -5,8 +5,8 @@ import Server
 
 struct VaultCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "vault", abstract: "Back up, check and rekey what a server keeps.",
-        subcommands: [Show.self, Verify.self, Rotate.self, Backup.self], defaultSubcommand: Show.self)
+        commandName: "vault", abstract: "Back up, check, rekey and move what a server keeps.",
+        subcommands: [Show.self, Verify.self, Rotate.self, Backup.self, Copy.self, Reopen.self], defaultSubcommand: Show.self)
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Which keys seal, and whether the database came from a backup.")
@@ -189,7 +189,8 @@ struct VaultCommand: AsyncParsableCommand {
             let backup = try Server.Backup(of: configuration, to: file, replacing: force) { progress.show("Copying", done: $0, total: $1) }
             progress.finish()
             if json { return Terminal.write(backup.json.pretty) }
-            Terminal.write("Backed up to \(backup.path): \(Self.size(backup.bytes)), as of \(backup.at), in \(Self.seconds(ContinuousClock.now - begun)).")
+            Terminal.write(
+                "Backed up to \(backup.path): \(Self.size(backup.bytes)), as of \(backup.at), in \(VaultCommand.seconds(ContinuousClock.now - begun)).")
             Terminal.say(
                 """
                 The master key is NOT in it: it opens with \(backup.masterKeyIDs.joined(separator: " and ")), from master.key or from \
@@ -207,19 +208,19 @@ struct VaultCommand: AsyncParsableCommand {
             let (tenths, unit) = bytes < 1_000_000_000 ? (bytes / 100_000, "MB") : (bytes / 100_000_000, "GB")
             return "\(tenths / 10).\(tenths % 10) \(unit)"
         }
+    }
 
-        /// `0.4 s`
-        private static func seconds(_ duration: Duration) -> String {
-            let tenths = Int(duration / .milliseconds(100))
-            return "\(tenths / 10).\(tenths % 10) s"
-        }
+    /// `0.4 s`
+    static func seconds(_ duration: Duration) -> String {
+        let tenths = Int(duration / .milliseconds(100))
+        return "\(tenths / 10).\(tenths % 10) s"
     }
 
     /// `1 grant`, `2 grants`
-    fileprivate static func count(_ number: Int, _ one: String, _ many: String? = nil) -> String { "\(number) \(number == 1 ? one : many ?? one + "s")" }
+    static func count(_ number: Int, _ one: String, _ many: String? = nil) -> String { "\(number) \(number == 1 ? one : many ?? one + "s")" }
 
     /// A bar for each phase, one after the other.
-    private struct Progress {
+    struct Progress {
         private var label: String?
         private var total = 0
         private var bar: ProgressBar?

@@ -14,7 +14,7 @@ enum Running {
     static let grace: Duration = .seconds(10)
 
     /// Runs `services` until one ends or a signal comes. The first SIGTERM or SIGINT ends them gracefully.
-    static func untilSignal(_ services: [RunningService], logger: Logger) async throws {
+    static func untilSignal(_ services: [RunningService], grace: Duration = grace, logger: Logger) async throws {
         var configuration = ServiceGroupConfiguration(
             services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup, failureTerminationBehavior: .cancelGroup) },
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)

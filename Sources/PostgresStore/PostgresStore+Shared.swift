@@ -1,0 +1,137 @@
+package import Vault
+
+extension PostgresStore: SharedStore {
+    // MARK: What has changed
+
+    /// A transaction is read by the poll whose snapshot sees it and whose predecessor's did not: numbers of a sequence would
+    /// lose those that end in another order than they began.
+    ///
+    /// The mark is that snapshot, and which server it is of: a standby that took over, or a database that was restored, numbers
+    /// its transactions anew.
+    package func changes(since mark: ChangeMark?) async throws -> Changes {
+        try await read(within: .seconds(2), on: watch) { session in
+            let known = mark.map { $0.text.split(separator: "|", maxSplits: 1).map(String.init) }
+            guard let known, known.count == 2 else { return try Self.begin(session) }
+            // One statement, one snapshot: the mark is of the very rows that come with it.
+            let rows = try session.rows(
+                """
+                SELECT pg_current_snapshot()::text AS snapshot, \(Self.server) AS server, kind, connection, subject
+                FROM (SELECT 1) AS one LEFT JOIN (
+                    SELECT kind, connection, subject FROM change
+                    WHERE transaction >= pg_snapshot_xmin($1::text::pg_snapshot)
+                        AND NOT pg_visible_in_snapshot(transaction, $1::text::pg_snapshot)) AS new ON true
+                """, [known[0]])
+            guard let first = rows.first, try first.text("server") == known[1] else { return try Self.begin(session) }
+            var items: Set<Changes.Item> = []
+            for row in rows {
+                switch row.optionalText("kind") {
+                case "grant": items.insert(.grant(connection: try row.uid("connection"), subject: try row.text("subject")))
+                case "connection": items.insert(.connection(try row.uid("connection")))
+                case "key": items.insert(.keys)
+                case "data_key": items.insert(.dataKeys)
+                // None, or what a newer version notes.
+                default: break
+                }
+            }
+            return Changes(items: items, isBroken: false, mark: ChangeMark(text: try first.text("snapshot") + "|" + known[1]))
+        }
+    }
+
+    private static let server = "pg_postmaster_start_time()::text || (SELECT oid::text FROM pg_database WHERE datname = current_database())"
+
+    private static func begin(_ session: Session) throws -> Changes {
+        guard let row = try session.row("SELECT pg_current_snapshot()::text || '|' || \(server) AS mark") else { throw StoreError.damaged("no snapshot") }
+        return Changes(items: [], isBroken: true, mark: ChangeMark(text: try row.text("mark")))
+    }
+
+    /// A node that reads no changes for so long begins anew.
+    package func forgetChanges() async throws {
+        try await write(isKept: false) { session in
+            try session.execute("DELETE FROM change WHERE at < clock_timestamp() - interval '10 minutes'")
+            try session.execute("DELETE FROM lease WHERE ends_at < clock_timestamp() - interval '1 hour'")
+            try session.execute("DELETE FROM token_endpoint WHERE changed_at < \(Self.now) - 86400000")
+        }
+    }
+
+    // MARK: Leases
+
+    /// Not synced: what is done under a lease is, and brings it to the disk first.
+    package func takeLease(_ name: String, owner: String, lifetime: Duration) async throws -> Bool {
+        try await write(isKept: false) { session in
+            let milliseconds = lifetime.components.seconds * 1000 + lifetime.components.attoseconds / 1_000_000_000_000_000
+            return try session.change(
+                """
+                INSERT INTO lease (name, owner, ends_at) VALUES ($1, $2, clock_timestamp() + $3 * interval '1 millisecond')
+                ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at
+                    WHERE lease.owner = excluded.owner OR lease.ends_at < clock_timestamp()
+                """, [name, owner, milliseconds]) == 1
+        }
+    }
+
+    package func endLease(_ name: String, owner: String) async throws {
+        try await write(isKept: false) { session in try session.execute("DELETE FROM lease WHERE name = $1 AND owner = $2", [name, owner]) }
+    }
+
+    // MARK: Token endpoints
+
+    package func changeEndpoint<R: Sendable>(
+        _ key: String, _ change: @escaping @Sendable (_ state: String?, _ now: Timestamp) throws -> (state: String, result: R)
+    ) async throws -> R {
+        try await write(isKept: false) { session in
+            try session.execute("INSERT INTO token_endpoint (key, state, changed_at) VALUES ($1, '', 0) ON CONFLICT (key) DO NOTHING", [key])
+            guard let row = try session.row("SELECT state, \(Self.now) AS now FROM token_endpoint WHERE key = $1 FOR UPDATE", [key])
+            else { throw StoreError.damaged("a token endpoint is gone") }
+            let state = try row.text("state")
+            let now = try row.time("now")
+            let changed = try change(state.isEmpty ? nil : state, now)
+            try session.execute("UPDATE token_endpoint SET state = $1, changed_at = $2 WHERE key = $3", [changed.state, now, key])
+            return changed.result
+        }
+    }
+
+    // MARK: Nodes
+
+    /// Milliseconds, by the database's clock.
+    static let now = "(extract(epoch FROM clock_timestamp()) * 1000)::int8"
+
+    package func claimNode(_ name: String, version: String) async throws -> Bool {
+        try await write { session in
+            try session.change(
+                """
+                INSERT INTO node (name, version, schema, started_at, seen_at) VALUES ($1, $2, $3, \(Self.now), \(Self.now))
+                ON CONFLICT (name) DO NOTHING
+                """, [name, version, Schema.migrations.count]) == 1
+        }
+    }
+
+    package func noteNode(_ name: String, version: String) async throws {
+        try await write(isKept: false) { session in
+            try session.execute(
+                """
+                INSERT INTO node (name, version, schema, started_at, seen_at) VALUES ($1, $2, $3, \(Self.now), \(Self.now))
+                ON CONFLICT (name) DO UPDATE SET seen_at = \(Self.now)
+                """, [name, version, Schema.migrations.count])
+        }
+    }
+
+    package func removeNode(_ name: String) async throws {
+        try await write { session in try session.execute("DELETE FROM node WHERE name = $1", [name]) }
+    }
+
+    package func nodesAtWork() async throws -> [NodeRecord] {
+        try await read { try $0.rows("SELECT * FROM node WHERE \(Self.isAtWork) ORDER BY name").map(NodeRecord.init) }
+    }
+
+    package func takeLostNodes() async throws -> [NodeRecord] {
+        let isThere = try await read { try $0.row("SELECT name FROM node WHERE NOT (\(Self.isAtWork)) LIMIT 1") != nil }
+        guard isThere else { return [] }
+        return try await write { try $0.rows("DELETE FROM node WHERE NOT (\(Self.isAtWork)) RETURNING *").map(NodeRecord.init) }
+    }
+}
+
+extension NodeRecord {
+    fileprivate init(_ row: Row) throws {
+        self.init(
+            name: try row.text("name"), version: try row.text("version"), startedAt: try row.time("started_at"), seenAt: try row.time("seen_at"))
+    }
+}
