@@ -130,7 +130,8 @@ package final class Broker: Sendable {
                 group.addTask { await self.every(Coherence.interval) { await self.followChanges() } }
                 group.addTask { await self.every(.seconds(3)) { await self.beSeen() } }
             }
-            group.addTask { await self.every(.seconds(1)) { await self.flushActivity() } }
+            // With the pauses of a write of many, about a second.
+            group.addTask { await self.every(.milliseconds(750)) { await self.flushActivity() } }
             group.addTask { await self.flushWhenFilling() }
             group.addTask { await self.every(.milliseconds(500)) { await self.writeUnwritten() } }
             group.addTask { await self.every(.seconds(1)) { await self.goOnRevoking() } }

@@ -13,7 +13,7 @@ extension Bench {
     /// What whoever has the database file can do to it.
     func tamper(_ sql: String) async throws { try await store.write { try $0.execute(sql: sql) } }
 
-    func entries() async throws -> [Activity] { try await store.activityPage(node: "main", afterSequence: 0, limit: 10_000) }
+    func entries(of node: String = "main") async throws -> [Activity] { try await store.activityPage(node: node, afterSequence: 0, limit: 10_000) }
 
     func report(kept: [ActivityLink] = []) async throws -> ActivityVerifier.Report {
         let chain = try #require(try await ActivityChain(of: store, keyring: broker.keyring))
@@ -363,6 +363,41 @@ extension ActivityVerifier.Finding {
         #expect(actions.suffix(4) == ["twice", "twice", "twice", "once"])
         #expect(actions.count == 14)
         #expect(try await bench.report().broken == nil)
+    }
+
+    /// One long write would keep requests waiting that have the same core.
+    @Test(arguments: [(1_000, false, 250), (8_000, false, 400), (250, false, 250), (2_000, true, 1_000)])
+    func manyAreWrittenInPiecesAndInOrder(count: Int, isHurried: Bool, piece: Int) async throws {
+        let bench = try await Bench()
+        let store = bench.store
+        let pauses = Mutex<[Int]>([])
+        let writer = ActivityWriter(store: store, keyring: bench.broker.keyring, node: "other", logger: bench.broker.logger) {
+            let written = try? await store.activityHead(node: "other")?.sequence
+            pauses.withLock { $0.append(written ?? 0) }
+        }
+        let now = bench.time.wall.now()
+        let entries = (0..<count).map { Activity(uid: .make(at: now), at: now, action: "entry \($0)") }
+        #expect(await writer.write(entries, isHurried: isHurried) == nil)
+        // Each piece is on disk before the pause behind it.
+        #expect(pauses.withLock { $0 } == (isHurried ? [] : Array(stride(from: piece, to: count, by: piece))))
+        let written = try await bench.entries(of: "other")
+        #expect(written.map(\.action) == entries.map(\.action))
+        #expect(written.map(\.link?.sequence) == (1...count).map { $0 })
+    }
+
+    /// What could not be written stays, behind nothing that came later.
+    @Test func aPieceThatFailsKeepsThoseBehindItInOrder() async throws {  // SEC-115
+        let bench = try await Bench()
+        let writer = ActivityWriter(store: bench.store, keyring: bench.broker.keyring, node: "other", logger: bench.broker.logger, pause: {})
+        let now = bench.time.wall.now()
+        let entries = (0..<600).map { Activity(uid: .make(at: now), at: now, action: "entry \($0)") }
+        try await bench.tamper("CREATE TRIGGER no_more BEFORE INSERT ON activity WHEN NEW.action = 'entry 320' BEGIN SELECT RAISE(ABORT, 'no'); END")
+        let remainder = try #require(await writer.write(entries))
+        #expect(remainder.entries.map(\.action) == entries.dropFirst(250).map(\.action))
+        #expect(remainder.inDoubt == 0)
+        try await bench.tamper("DROP TRIGGER no_more")
+        #expect(await writer.write(remainder.entries) == nil)
+        #expect(try await bench.entries(of: "other").map(\.action) == entries.map(\.action))
     }
 
     @Test func twoThatWriteTheSameChainTakeTurns() async throws {

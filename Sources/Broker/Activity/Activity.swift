@@ -40,7 +40,7 @@ extension Broker {
     }
 
     /// Writes what waits; one write at a time, so that what was noted before this call is in the store after it.
-    /// - Parameter everything: also what would wait for its minute to end.
+    /// - Parameter everything: also what would wait for its minute to end, and without a pause: somebody waits for it.
     func flushActivity(everything: Bool = false) async {
         await activityWrites.inTurn { [self] in await writeActivity(everything: everything) }
     }
@@ -53,7 +53,7 @@ extension Broker {
             return await activityWriter.anchor(now: now)
         }
         let entries = entries(of: batch, at: now)
-        if let remainder = await activityWriter.write(entries) {
+        if let remainder = await activityWriter.write(entries, isHurried: everything) {
             logger.error("uses cannot be recorded; issuing stops until they can", metadata: ["error": "\(remainder.error)"])
             activityLog.putBack(remainder, lastUsed: batch.lastUsed)
             return

@@ -3,8 +3,13 @@ import Vault
 
 /// Puts entries into the store, each linked to the one before it. One call at a time: the caller sees to that.
 actor ActivityWriter {
-    /// Entries in one transaction, and between two anchors.
+    /// Entries between two anchors.
     private static let stride = 1_000
+    /// Entries in one transaction: so few that requests, which may have the same core, hardly wait for it; and more where so many
+    /// wait that the pauses between would add up.
+    private static let smallestPiece = 250
+    private static let largestPiece = 1_000
+    private static let mostPieces = 20
     private static let anchorInterval: Duration = .seconds(3600)
     /// Between two anchors that entries alone make due: a busy server has thousands of them each second.
     private static let anchorRest: Duration = .seconds(60)
@@ -13,6 +18,8 @@ actor ActivityWriter {
     private let keyring: Keyring
     private let node: String
     private let logger: Logger
+    /// Between two pieces.
+    private let pause: @Sendable () async -> Void
     private var chain: ActivityChain?
     /// The last entry's place; `nil` = to be read from the store.
     private var head: ActivityLink?
@@ -20,11 +27,15 @@ actor ActivityWriter {
     /// Before it, entries alone make no anchor due.
     private var restsUntil: Timestamp?
 
-    init(store: any Store, keyring: Keyring, node: String, logger: Logger) {
+    init(
+        store: any Store, keyring: Keyring, node: String, logger: Logger,
+        pause: @escaping @Sendable () async -> Void = { try? await Task.sleep(for: .milliseconds(10)) }
+    ) {
         self.store = store
         self.keyring = keyring
         self.node = node
         self.logger = logger
+        self.pause = pause
     }
 
     /// What a failed write leaves.
@@ -35,14 +46,18 @@ actor ActivityWriter {
         var error: any Error
     }
 
+    /// Piece by piece, each on stable storage before the next.
+    /// - Parameter isHurried: in large pieces, without a pause.
     /// - Returns: `nil` when all of them are on stable storage.
-    func write(_ entries: [Activity]) async -> Remainder? {
+    func write(_ entries: [Activity], isHurried: Bool = false) async -> Remainder? {
+        let piece = isHurried ? Self.largestPiece : min(max(entries.count / Self.mostPieces, Self.smallestPiece), Self.largestPiece)
         var rest = entries[...]
         while !rest.isEmpty {
-            let chunk = Array(rest.prefix(Self.stride))
+            let chunk = Array(rest.prefix(piece))
             do {
                 try await append(chunk)
                 rest = rest.dropFirst(chunk.count)
+                if !isHurried, !rest.isEmpty { await pause() }
             } catch {
                 head = nil
                 do {
