@@ -10,7 +10,8 @@ package struct ActivityChain: Sendable {
     private static let encodingVersion = "grantee activity 1"
 
     /// Of its own each, so that none stands in for another. SEC-125.
-    private let chainKey: SymmetricKey
+    /// With its key hashed in: each link begins as a copy of it.
+    private let link: HMAC<SHA256>
     private let anchorKey: SymmetricKey
     private let cutKey: SymmetricKey
     private let argumentsKey: SymmetricKey
@@ -24,7 +25,7 @@ package struct ActivityChain: Sendable {
         func key(_ label: String) -> SymmetricKey {
             HKDF<SHA256>.deriveKey(inputKeyMaterial: secret, info: Array(label.utf8), outputByteCount: 32)
         }
-        chainKey = key("grantee activity chain 1")
+        link = HMAC<SHA256>(key: key("grantee activity chain 1"))
         anchorKey = key("grantee activity anchor 1")
         cutKey = key("grantee activity cut 1")
         argumentsKey = key("grantee activity arguments 1")
@@ -50,26 +51,26 @@ package struct ActivityChain: Sendable {
 
     /// What `entry` bears as number `sequence` of the chain behind `previous`.
     func mac(of entry: Activity, at sequence: Int, after previous: ActivityLink) -> [UInt8] {
-        var hash = HMAC<SHA256>(key: chainKey)
-        hash.update(data: previous.mac)
-        hash.update(
-            data: Self.encoded([
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(512)
+        bytes += previous.mac
+        Self.encode(
+            [
                 Self.encodingVersion, previous.node, String(sequence), entry.uid.text, String(entry.at.milliseconds), entry.action, entry.connectionUID?.text,
                 entry.connection, entry.subject, entry.key, entry.result, String(entry.count), entry.detail, entry.requestID,
-            ]))
+            ], into: &bytes)
+        var hash = link
+        hash.update(data: bytes)
         return Array(hash.finalize())
     }
 
     /// Each field behind its length in four bytes, an absent one as a length that no text has: no two entries encode alike.
-    private static func encoded(_ fields: [String?]) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(fields.reduce(0) { $0 + 4 + ($1?.utf8.count ?? 0) })
+    private static func encode(_ fields: [String?], into bytes: inout [UInt8]) {
         for field in fields {
             let length = field.map { UInt32($0.utf8.count) } ?? .max
-            withUnsafeBytes(of: length.bigEndian) { bytes += $0 }
-            if let field { bytes += field.utf8 }
+            withUnsafeBytes(of: length.bigEndian) { bytes.append(contentsOf: $0) }
+            if let field { bytes.append(contentsOf: field.utf8) }
         }
-        return bytes
     }
 
     // MARK: Arguments
@@ -104,7 +105,9 @@ package struct ActivityChain: Sendable {
     private func key(_ kind: AnchorKind) -> SymmetricKey { kind == .cut ? cutKey : anchorKey }
 
     private static func signed(_ link: ActivityLink, _ time: Timestamp) -> [UInt8] {
-        encoded([encodingVersion, link.node, String(link.sequence), String(time.milliseconds)]) + link.mac
+        var bytes: [UInt8] = []
+        encode([encodingVersion, link.node, String(link.sequence), String(time.milliseconds)], into: &bytes)
+        return bytes + link.mac
     }
 }
 
