@@ -12,8 +12,10 @@ extension Bench {
         path: String = "/repos/x", status: Int? = 200, result: String = "ok", requestID: String? = nil, policyRevision: Int? = nil, arguments: String? = nil
     ) -> APICall {
         APICall(
-            key: key, connectionUID: connection, connection: "app", subject: subject, grant: grant.map { UID(text: $0) }, method: method,
-            host: "api.example.com", path: path, status: status, result: result, requestID: requestID, policyRevision: policyRevision, arguments: arguments)
+            key: key,
+            target: APICall.Target(connectionUID: connection, connection: "app", grant: grant.map { UID(text: $0) }, host: "api.example.com"),
+            subject: subject, method: method, path: path, status: status, result: result, requestID: requestID, policyRevision: policyRevision,
+            arguments: arguments)
     }
 
     func record(_ call: APICall) { broker.record(call, at: time.wall.now()) }

@@ -212,6 +212,7 @@ extension ActivityLog.Tally {
     /// Of refused calls that are too many to be kept one by one.
     init(refused call: APICall, minute: Int64) {
         self.init(
-            action: Activity.apiRefused, connectionUID: call.connectionUID, connection: call.connection, key: call.key, result: call.result, minute: minute)
+            action: Activity.apiRefused, connectionUID: call.target.connectionUID, connection: call.target.connection, key: call.key, result: call.result,
+            minute: minute)
     }
 }

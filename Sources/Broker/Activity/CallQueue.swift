@@ -60,7 +60,7 @@ extension APICall {
     fileprivate var likeness: Int {
         var hasher = Hasher()
         hasher.combine(path)
-        hasher.combine(grant)
+        hasher.combine(target.grant)
         hasher.combine(key)
         hasher.combine(method)
         hasher.combine(status)
@@ -69,9 +69,8 @@ extension APICall {
 
     /// In all that an entry tells but the request.
     fileprivate func isAlike(_ other: APICall) -> Bool {
-        status == other.status && sameBytes(path, other.path) && key == other.key && grant == other.grant && subject == other.subject
-            && method == other.method && host == other.host && result == other.result && policyRevision == other.policyRevision
-            && arguments == other.arguments && connectionUID == other.connectionUID && connection == other.connection
+        status == other.status && target == other.target && sameBytes(path, other.path) && key == other.key && subject == other.subject
+            && method == other.method && result == other.result && policyRevision == other.policyRevision && arguments == other.arguments
     }
 }
 
@@ -79,7 +78,7 @@ extension Sequence<CallQueue.Entry> {
     /// When each grant's token was used last.
     var lastUsed: [UID: Timestamp] {
         var times: [UID: Timestamp] = [:]
-        for entry in self { if let grant = entry.call.grant { times[grant] = Swift.max(times[grant] ?? entry.lastAt, entry.lastAt) } }
+        for entry in self { if let grant = entry.call.target.grant { times[grant] = Swift.max(times[grant] ?? entry.lastAt, entry.lastAt) } }
         return times
     }
 }
@@ -87,10 +86,10 @@ extension Sequence<CallQueue.Entry> {
 extension Activity {
     /// Two actions, as the grants of a key are those whose tokens it used: what was refused used none.
     init(_ entry: CallQueue.Entry) {
-        let call = entry.call
+        let (call, target) = (entry.call, entry.call.target)
         self.init(
-            uid: .make(at: entry.at), at: entry.at, action: call.wasSent ? Self.apiCalled : Self.apiRefused, connectionUID: call.connectionUID,
-            connection: call.connection, subject: call.subject == "" ? nil : APICall.shown(call.subject, limit: APICall.subjectLimit), key: call.key,
+            uid: .make(at: entry.at), at: entry.at, action: call.wasSent ? Self.apiCalled : Self.apiRefused, connectionUID: target.connectionUID,
+            connection: target.connection, subject: call.subject == "" ? nil : APICall.shown(call.subject, limit: APICall.subjectLimit), key: call.key,
             result: call.result, count: entry.count,
             detail: call.detail, requestID: entry.count == 1 ? call.requestID : nil)
     }
@@ -100,7 +99,7 @@ extension APICall {
     private static let pathLimit = 300
     fileprivate static let subjectLimit = 255
 
-    var wasSent: Bool { grant != nil }
+    var wasSent: Bool { target.grant != nil }
 
     /// Longer than it is told: many of them would fill the memory.
     var isLong: Bool { path.utf8.count > Self.pathLimit || subject.utf8.count > Self.subjectLimit }
@@ -115,7 +114,7 @@ extension APICall {
     /// `GET api.example.com/repos/x → 200`, and for an agent what it called with and by which policy. One line, whatever the
     /// path is. SEC-113.
     fileprivate var detail: String {
-        var text = Self.shown(method, limit: 32) + " " + Self.shown(host, limit: 255) + Self.shown(path, limit: Self.pathLimit)
+        var text = Self.shown(method, limit: 32) + " " + Self.shown(target.host, limit: 255) + Self.shown(path, limit: Self.pathLimit)
         if let status { text += " → \(status)" }
         if let arguments { text += "; arguments \(arguments)" }
         if let policyRevision { text += "; policy \(policyRevision)" }

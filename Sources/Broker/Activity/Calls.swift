@@ -4,17 +4,35 @@ package import Vault
 
 /// One request to a connection's API, as it is recorded: who, for whom, what, with what result. No query and no body.
 package struct APICall: Sendable {
+    /// What all calls with one token have in common: made once for them.
+    package final class Target: Sendable, Equatable {
+        package let connectionUID: UID
+        package let connection: String
+        /// Whose token went out with it; `nil` = nothing was sent.
+        package let grant: UID?
+        /// With the port where it is not the scheme's.
+        package let host: String
+
+        package init(_ connection: Connection, grant: UID?, host: String) {
+            (connectionUID, self.connection, self.grant, self.host) = (connection.uid, connection.id, grant, host)
+        }
+
+        package init(connectionUID: UID, connection: String, grant: UID?, host: String) {
+            (self.connectionUID, self.connection, self.grant, self.host) = (connectionUID, connection, grant, host)
+        }
+
+        package static func == (one: Target, other: Target) -> Bool {
+            one === other
+                || one.grant == other.grant && one.connectionUID == other.connectionUID && one.connection == other.connection && one.host == other.host
+        }
+    }
+
     /// The id of the API key.
     package var key: String
-    package var connectionUID: UID
-    package var connection: String
+    package var target: Target
     /// `""` = the shared grant.
     package var subject: String
-    /// Whose token went out with it; `nil` = nothing was sent.
-    package var grant: UID?
     package var method: String
-    /// With the port where it is not the scheme's.
-    package var host: String
     /// Without the query.
     package var path: String
     /// What the API answered; `nil` = it did not.
@@ -28,16 +46,13 @@ package struct APICall: Sendable {
     package var arguments: String?
 
     package init(
-        key: String, connectionUID: UID, connection: String, subject: String, grant: UID?, method: String, host: String, path: String, status: Int?,
-        result: String = "ok", requestID: String? = nil, policyRevision: Int? = nil, arguments: String? = nil
+        key: String, target: Target, subject: String, method: String, path: String, status: Int?, result: String = "ok", requestID: String? = nil,
+        policyRevision: Int? = nil, arguments: String? = nil
     ) {
         self.key = key
-        self.connectionUID = connectionUID
-        self.connection = connection
+        self.target = target
         self.subject = subject
-        self.grant = grant
         self.method = method
-        self.host = host
         self.path = path
         self.status = status
         self.result = result

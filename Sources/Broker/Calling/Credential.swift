@@ -21,6 +21,8 @@ package final class Credential: Sendable {
     package let pathBefore: [UInt8]
     /// The rules' query parameters, encoded: `access_token=…`; `nil` = there is none.
     package let query: String?
+    /// Of its calls, as they are recorded.
+    package let target: APICall.Target
     private let token: AccessToken
     private let injected: [Secret<SecretKind.AccessToken>]
 
@@ -33,6 +35,7 @@ package final class Credential: Sendable {
         generation = token.generation
         base = try destination.base(captured: token.captured)
         authority = base.authority
+        target = APICall.Target(destination.connection, grant: token.grantUID, host: authority)
         self.token = token.accessToken
         let filled: [Instructions.Filled]
         do {
@@ -131,9 +134,8 @@ extension Broker {
         let connection = destination.connection
         record(
             APICall(
-                key: caller.key.id, connectionUID: connection.uid, connection: connection.id, subject: subject, grant: nil, method: method, host: "",
-                path: String(path), status: nil, result: problem.code.rawValue, requestID: id,
-                policyRevision: arguments == nil ? nil : connection.revision, arguments: arguments),
+                key: caller.key.id, target: APICall.Target(connection, grant: nil, host: ""), subject: subject, method: method, path: String(path), status: nil,
+                result: problem.code.rawValue, requestID: id, policyRevision: arguments == nil ? nil : connection.revision, arguments: arguments),
             at: now)
         destination.meter.count(status: problem.code.status, nanoseconds: 0)
     }
