@@ -5,8 +5,13 @@ package import Vault
 /// Who calls, after ``Broker/authenticate(_:)``. A class, so that passing it on copies nothing.
 package final class Caller: Sendable {
     package let key: APIKey
+    /// Whether its role is `agent`: asked of each request.
+    package let isAgent: Bool
 
-    package init(key: APIKey) { self.key = key }
+    package init(key: APIKey) {
+        self.key = key
+        isAgent = key.role == .agent
+    }
 
     package var isAdmin: Bool { key.role == .admin }
     package func covers(connection: UID) -> Bool { key.connections.map { $0.contains(connection) } ?? true }

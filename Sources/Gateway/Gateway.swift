@@ -80,7 +80,7 @@ package final class Gateway: Sendable {
     /// - Throws: what kept the request from the API: `forbidden` naming the rule, `not_connected`, `misconfigured`, …
     package func call(_ call: Call, for caller: Caller, limit: Int, isAgent: Bool = true) async throws(Problem) -> Call.Answer {
         // An agent's key is an agent, whoever asks in its name.
-        let isAgent = isAgent || caller.key.role == .agent
+        let isAgent = isAgent || caller.isAgent
         let destination = try await broker.destination(call.connection)
         let eventLoop = group.next()
         let promise = eventLoop.makePromise(of: Result<Call.Answer, Problem>.self)

@@ -256,13 +256,13 @@ package final class GatewayHandler: ChannelDuplexHandler, RemovableChannelHandle
             let asked = try asked(head, steering)
             subject = asked.subject
             let request = try AdmittedRequest(
-                asked, to: destination, for: caller, isAgent: caller.key.role == .agent, id: id, broker: loop.gateway.broker)
+                asked, to: destination, for: caller, isAgent: caller.isAgent, id: id, broker: loop.gateway.broker)
             let exchange = Exchange(request, on: loop, for: self)
             state = .calling(exchange)
             exchange.start()
         } catch {
             let (broker, method, target) = (loop.gateway.broker, head.method.rawValue, Self.target(of: head.uri))
-            let arguments = caller.key.role == .agent ? broker.fingerprint(method, target.path, query: target.query, body: nil) : nil
+            let arguments = caller.isAgent ? broker.fingerprint(method, target.path, query: target.query, body: nil) : nil
             broker.record(refused: error, method, path: target.path, arguments: arguments, of: destination, subject: subject, by: caller, id: id)
             say(error, id: id)
         }

@@ -146,7 +146,7 @@ extension Broker {
     /// - Parameter path: without the query.
     /// - Throws: `rate_limited`, naming the limit. The operator is told of the first of each key and minute.
     package func admit(agentCall path: String, subject: String, for caller: Caller, now: ContinuousClock.Instant = .now) throws(Problem) {
-        guard caller.key.role == .agent else { return }
+        guard caller.isAgent else { return }
         do {
             try agentBudget.admit(key: caller.key, subject: subject, path: path, now: now)
         } catch {
@@ -157,7 +157,7 @@ extension Broker {
 
     /// Tells the operator that an agent is stopped until its minute is over; of other roles nothing. SEC-133.
     package func noteLimit(_ limit: String, reachedBy caller: Caller) {
-        guard caller.key.role == .agent else { return }
+        guard caller.isAgent else { return }
         logger.warning(
             "an agent reached a limit; more of its calls are refused until the minute is over", metadata: ["key": "\(caller.key.id)", "limit": "\(limit)"])
         note("agent.limited", caller: caller, result: Problem.Code.rateLimited.rawValue, detail: limit)

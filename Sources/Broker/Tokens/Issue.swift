@@ -25,7 +25,7 @@ extension Broker {
 
     /// The hot path: a fresh token that this caller may have, or `nil`. No await, no database, no decryption.
     package func cachedToken(connectionID: String, query: TokenQuery, for caller: Caller) -> IssuedToken? {
-        guard isCoherent, !query.forceRefresh, caller.key.role != .agent, caller.covers(subject: query.subject) else { return nil }
+        guard isCoherent, !query.forceRefresh, !caller.isAgent, caller.covers(subject: query.subject) else { return nil }
         let key = TokenCache.Key(connectionID: connectionID, subject: query.subject)
         guard let entry = tokenCache.find(key), caller.covers(connection: entry.connectionUID) else { return nil }
         let now = clock.now()
