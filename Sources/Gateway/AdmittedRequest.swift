@@ -42,7 +42,8 @@ final class AdmittedRequest {
     let framing: AskedRequest.Framing
     let fingerprint: String?
     let id: String
-    /// Where it came whole with the head.
+    /// Whether it came whole, with its body if it has one.
+    let isWhole: Bool
     let body: ByteBuffer?
 
     /// The caller's fields that go on.
@@ -67,6 +68,7 @@ final class AdmittedRequest {
         self.isAgent = isAgent
         self.isScanned = isAgent || isScanned
         self.id = id
+        isWhole = false
         body = nil
         subject = asked.subject
         method = asked.method
@@ -90,19 +92,24 @@ final class AdmittedRequest {
     }
 
     /// The same of a request that was read as it lies in memory, by somebody whose role is not `agent`.
-    init(_ short: ShortRequest, to destination: Destination, for caller: Caller, id: String, broker: Broker) throws(Problem) {
+    init(_ short: consuming ShortRequest, to destination: Destination, for caller: Caller, id: String, broker: Broker) throws(Problem) {
+        try broker.admit(caller, to: destination, subject: short.subject)
+        path = try TargetPath(short.path[...], isCanonical: false, allowsEncodedSlash: destination.connection.settings.allowEncodedSlash)
+        query = try TargetQuery.checked(short.query, reserved: destination.ownParameters)
         self.caller = caller
         self.destination = destination
         self.id = id
         isAgent = false
         isScanned = false
+        isWhole = true
         fingerprint = nil
-        (subject, method, body, fields) = (short.subject, short.method, short.body, .lines(short.lines))
         framing = short.length.map { .length($0) } ?? .none
-        try broker.admit(caller, to: destination, subject: subject)
-        path = try TargetPath(short.path, isCanonical: false, allowsEncodedSlash: destination.connection.settings.allowEncodedSlash)
-        query = try TargetQuery.checked(short.query, reserved: destination.ownParameters)
+        (subject, method, body, fields) = (short.subject, short.method, short.body, .lines(short.lines))
     }
+
+    var isHead: Bool { if case .HEAD = method { true } else { false } }
+
+    var isChunked: Bool { if case .chunked = framing { true } else { false } }
 
     /// Sending it twice does what sending it once does. RFC 9110 §9.2.2.
     var isIdempotent: Bool {
@@ -189,7 +196,12 @@ final class AdmittedRequest {
     }
 
     /// Where a body would be expected. RFC 9110 §8.6.
-    private var saysThatThereIsNoBody: Bool { method == .POST || method == .PUT || method == .PATCH }
+    private var saysThatThereIsNoBody: Bool {
+        switch method {
+        case .POST, .PUT, .PATCH: true
+        default: false
+        }
+    }
 
     private func uri(_ credential: Credential, _ path: String, rules: String?) -> String {
         var uri = path
@@ -208,10 +220,9 @@ final class AdmittedRequest {
     /// As the activity log keeps it.
     /// - Parameter isSent: whether the token went out.
     func record(_ credential: Credential?, isSent: Bool, status: Int?, result: String) -> APICall {
-        APICall(
-            key: caller.key.id, connectionUID: destination.connection.uid, connection: destination.connection.id, subject: subject,
-            grant: isSent ? credential?.grantUID : nil, method: method.rawValue, host: credential?.authority ?? "",
-            path: credential.map { path($0) } ?? path.text, status: status, result: result, requestID: id,
-            policyRevision: isAgent ? destination.connection.revision : nil, arguments: fingerprint)
+        let target = (isSent ? credential?.target : nil) ?? APICall.Target(destination.connection, grant: nil, host: credential?.authority ?? "")
+        return APICall(
+            key: caller.key.id, target: target, subject: subject, method: method.rawValue, path: credential.map { path($0) } ?? path.text, status: status,
+            result: result, requestID: id, policyRevision: isAgent ? destination.connection.revision : nil, arguments: fingerprint)
     }
 }

@@ -62,7 +62,7 @@ struct AnswerReader {
     /// Lets go of the memory that the last answer was read into.
     mutating func forget() {
         lines.clear()
-        if pending.readableBytes == 0 { pending = ByteBuffer() }
+        if pending.readableBytes == 0, pending.capacity > 0 { pending = ByteBuffer() }
     }
 
     /// - Returns: `nil` when more bytes are needed, or the answer has ended.

@@ -71,10 +71,10 @@ final class Exchange: Placed {
         self.loop = loop
         self.sink = sink
         lastProgress = loop.now
-        requestEnded = request.body != nil
+        requestEnded = request.isWhole
     }
 
-    private var broker: Broker { loop.gateway.broker }
+    private var broker: Broker { loop.broker }
 
     // MARK: From the caller
 
@@ -234,14 +234,14 @@ final class Exchange: Placed {
         }
     }
 
-    func received(_ part: AnswerPart) {
+    func received(_ part: consuming AnswerPart) {
         lastProgress = loop.now
         switch phase {
         case .asked:
             guard case .head(let head) = part else { return }
             if head.status == 401, mayRenew {
                 phase = .refused
-                held = [part]
+                held = [.head(head)]
                 fetch(refused: credential?.generation)
             } else {
                 begin(head)
@@ -319,13 +319,12 @@ final class Exchange: Placed {
 
     // MARK: Answer
 
-    private func begin(_ head: AnswerHead) {
+    private func begin(_ head: consuming AnswerHead) {
         if head.status == 401, isRenewed, let credential { loop.gateway.renewals.note(refusedAnew: credential, at: loop.now) }
         do {
-            var head = head
             if request.isScanned, let credential {
                 var fields = head.headers
-                filter = try AnswerFilter(loop.scan(for: credential), fields: &fields, hasBody: request.method != .HEAD && head.mayHaveBody)
+                filter = try AnswerFilter(loop.scan(for: credential), fields: &fields, hasBody: !request.isHead && head.mayHaveBody)
                 head = AnswerHead(status: head.status, headers: fields)
             }
             head.requestID = request.id
@@ -338,7 +337,7 @@ final class Exchange: Placed {
         }
     }
 
-    private func go(on part: AnswerPart) {
+    private func go(on part: consuming AnswerPart) {
         switch part {
         case .head: break
         case .body(let chunk):
@@ -374,7 +373,7 @@ final class Exchange: Placed {
 
     /// - Returns: false when an agent has had its share: the exchange is over then. SEC-133.
     private func count(_ bytes: Int) -> Bool {
-        guard request.caller.key.role == .agent, !broker.agentBudget.add(bytes: bytes, key: request.caller.key.id) else { return true }
+        guard request.caller.isAgent, !broker.agentBudget.add(bytes: bytes, key: request.caller.key.id) else { return true }
         fail(Problem(.rateLimited, "this key's role is agent, and it has moved what that allows in a minute", fix: "ask for less at a time", retryAfter: 60))
         return false
     }

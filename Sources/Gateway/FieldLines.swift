@@ -12,34 +12,43 @@ struct FieldLines {
         var value = 0..<0
     }
     /// What the lines are part of.
-    private var bytes = ByteBuffer()
+    private var bytes: ByteBuffer?
+    /// Behind the first `count` of them stand those of messages before: their memory is used again.
     private var runs: [Run] = []
+    private var count = 0
 
     /// Forgets the lines.
-    mutating func begin() { runs.removeAll(keepingCapacity: true) }
+    mutating func begin() { count = 0 }
 
     /// Forgets the lines and lets go of the memory that they were read into.
     mutating func clear() {
-        bytes = ByteBuffer()
+        bytes = nil
         begin()
     }
 
     /// - Parameter line: of the bytes that are `seal`ed.
     mutating func add(_ line: FieldLine, _ span: Span<UInt8>) {
-        guard line.isPlain(span) else { return runs.append(Run(start: line.start, end: line.end, colon: line.colon, value: line.value)) }
-        if let last = runs.indices.last, runs[last].colon == 0, runs[last].end == line.start {
-            runs[last].end = line.end
+        if !line.isPlain(span) {
+            append(Run(start: line.start, end: line.end, colon: line.colon, value: line.value))
+        } else if count > 0, runs[count - 1].colon == 0, runs[count - 1].end == line.start {
+            runs[count - 1].end = line.end
         } else {
-            runs.append(Run(start: line.start, end: line.end))
+            append(Run(start: line.start, end: line.end))
         }
+    }
+
+    private mutating func append(_ run: Run) {
+        if count < runs.count { runs[count] = run } else { runs.append(run) }
+        count += 1
     }
 
     /// - Parameter bytes: whose readable bytes the lines are part of.
     mutating func seal(_ bytes: ByteBuffer) { self.bytes = bytes.slice() }
 
     func write(into buffer: inout ByteBuffer) {
-        bytes.withUnsafeReadableBytes { bytes in
-            for run in runs {
+        bytes?.withUnsafeReadableBytes { bytes in
+            for index in 0..<count {
+                let run = runs[index]
                 if run.colon == 0 {
                     buffer.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[run.start..<run.end]))
                 } else {
@@ -53,10 +62,11 @@ struct FieldLines {
     }
 
     func headers(reserving more: Int = 0) -> HTTPHeaders {
+        guard let bytes else { return HTTPHeaders() }
         var fields: [(String, String)] = []
-        fields.reserveCapacity(runs.count + more)
+        fields.reserveCapacity(count + more)
         let span = bytes.readableBytesUInt8Span
-        for run in runs {
+        for run in runs[..<count] {
             if run.colon != 0 {
                 fields.append((FieldBytes.text(span, run.start..<run.colon), FieldBytes.text(span, run.value)))
                 continue

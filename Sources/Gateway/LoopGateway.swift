@@ -6,6 +6,7 @@ import Vault
 /// The gateway on one event loop: connections to APIs, exchanges under way, callers' connections. Only touched there.
 final class LoopGateway {
     let gateway: Gateway
+    let broker: Broker
     let eventLoop: any EventLoop
     /// The time of the last tick: exact to a part of the shortest limit, and free.
     private(set) var now = NIODeadline.now()
@@ -21,10 +22,11 @@ final class LoopGateway {
     private var callers = Roster<GatewayHandler>()
     private var ids = RequestIDs()
     private var ticks: RepeatedTask?
-    private var scratch = ByteBuffer()
+    private var scratch: ByteBuffer?
 
     init(_ gateway: Gateway, on eventLoop: any EventLoop) {
         self.gateway = gateway
+        broker = gateway.broker
         self.eventLoop = eventLoop
         let limits = gateway.limits
         let shortest = [limits.connect, limits.firstByte, limits.idle, limits.keepAlive, .seconds(4)].min() ?? .seconds(4)
@@ -77,8 +79,7 @@ final class LoopGateway {
 
     /// An empty buffer.
     func takeScratch() -> ByteBuffer {
-        var taken = scratch
-        scratch = ByteBuffer()
+        guard var taken = scratch.take() else { return ByteBufferAllocator().buffer(capacity: 1 << 10) }
         // Makes another one where somebody still holds it.
         taken.clear(minimumCapacity: 1 << 10)
         return taken

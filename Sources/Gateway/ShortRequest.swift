@@ -12,14 +12,14 @@ struct ShortRequest {
     let method: HTTPMethod
     let connectionID: String
     /// Behind the connection's id, as ``AskedRequest`` has them.
-    let path: Substring
+    let path: String
     let query: Substring?
     /// `Content-Length`, as it was sent.
     let length: String?
     let subject: String
     /// The fields that go on, but for those that the connection sets itself.
     let lines: FieldLines
-    private(set) var body = ByteBuffer()
+    let body: ByteBuffer?
     /// Where the field's value stands.
     let authorization: Range<Int>
 
@@ -40,16 +40,15 @@ struct ShortRequest {
     ///   - lines: whose memory is used again.
     ///   - destination: asked once the connection's id is known; `nil` = it is not in memory. The request is one all the same.
     /// - Returns: `nil` unless the readable bytes are exactly one request below `/gateway/` that is simple in every way.
+    @inline(__always)  // As large as it is, it is not moved about then.
     init?(_ bytes: ByteBuffer, lines: inout FieldLines, destination: (String) -> Destination?) {
         let span = bytes.readableBytesUInt8Span
         guard let line = RequestLine(span) else { return nil }
         method = line.method
         connectionID = FieldBytes.text(span, line.id)
-        let target = FieldBytes.text(span, line.id.upperBound..<line.target.upperBound)
-        let utf8 = target.utf8
-        let end = line.question.map { utf8.index(utf8.startIndex, offsetBy: $0 - line.id.upperBound) } ?? utf8.endIndex
-        path = target[..<end]
-        query = end < utf8.endIndex ? target[utf8.index(after: end)...] : nil
+        let question = line.question ?? line.target.upperBound
+        path = FieldBytes.text(span, line.id.upperBound..<question)
+        query = line.question == nil ? nil : FieldBytes.text(span, (question + 1)..<line.target.upperBound)[...]
         var steering = Steering()
         lines.begin()
         guard let end = Self.readFields(span, from: line.end, own: destination(connectionID)?.ownNames ?? [], &lines, &steering) else { return nil }
@@ -58,7 +57,7 @@ struct ShortRequest {
         lines.seal(bytes)
         self.lines = lines
         (length, subject, authorization) = (steering.length, steering.subject, steering.authorization)
-        if steering.bodyLength > 0 { body = bytes.getSlice(at: bytes.readerIndex + end, length: steering.bodyLength) ?? body }
+        body = steering.bodyLength == 0 ? nil : bytes.getSlice(at: bytes.readerIndex + end, length: steering.bodyLength)
     }
 
     /// - Returns: where the body begins; `nil` = it is not simple.

@@ -10,6 +10,8 @@ import Vault
 /// Everything else it hands on before anything was counted, so that the long way, through the codec and ``GatewayHandler``, is the
 /// only judge of whatever is unusual, and refuses it. It leaves for good behind bytes that are not exactly one request, as the codec may
 /// then hold a part of the next.
+///
+/// What NIO wraps and unwraps it is asked for by this type's name: for `Self`, Swift would look at the type each time.
 final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -37,7 +39,7 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var isHead = false
     private var isChunked = false
     /// Written and not yet given to the channel.
-    private var unsent = ByteBuffer()
+    private var unsent: ByteBuffer?
 
     init(_ loop: LoopGateway, door: any Door, before handler: GatewayHandler) {
         self.loop = loop
@@ -57,7 +59,7 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         // The connection ends as soon as the last answer is written.
         guard exchange != nil || !closesAfterAnswer else { return }
-        let bytes = Self.unwrapInboundIn(data)
+        let bytes = ShortcutHandler.unwrapInboundIn(data)
         if exchange == nil, waiting.readableBytes == 0 { take(bytes, context) } else { waiting.writeImmutableBuffer(bytes) }
     }
 
@@ -67,29 +69,30 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
             let request = ShortRequest(
                 bytes, lines: &lines,
                 destination: { id in
-                    destination = loop.gateway.broker.knownDestination(id)
+                    destination = loop.broker.knownDestination(id)
                     return destination
                 })
         else {
             hasLeft = true
-            context.fireChannelRead(Self.wrapInboundOut(bytes))
+            context.fireChannelRead(ShortcutHandler.wrapInboundOut(bytes))
             context.pipeline.syncOperations.removeHandler(self, promise: nil)
             return
         }
         if handler.isAtRest, let destination, begin(request, bytes, destination) { return }
         handsOn = true
-        context.fireChannelRead(Self.wrapInboundOut(bytes))
+        context.fireChannelRead(ShortcutHandler.wrapInboundOut(bytes))
     }
 
     /// - Returns: false when it is for the long way. Nothing was counted then.
-    private func begin(_ request: ShortRequest, _ bytes: ByteBuffer, _ destination: Destination) -> Bool {
-        let broker = loop.gateway.broker
-        guard request.body.readableBytes <= loop.gateway.limits.replay, broker.isRecording,
-            let caller = door.uncounted(authorization: bytes.readableBytesUInt8Span.extracting(request.authorization)), caller.key.role != .agent,
+    @inline(__always)
+    private func begin(_ request: consuming ShortRequest, _ bytes: ByteBuffer, _ destination: Destination) -> Bool {
+        let broker = loop.broker
+        guard request.body?.readableBytes ?? 0 <= loop.gateway.limits.replay, broker.isRecording,
+            let caller = door.uncounted(authorization: bytes.readableBytesUInt8Span.extracting(request.authorization)), !caller.isAgent,
             let admitted = try? AdmittedRequest(request, to: destination, for: caller, id: loop.makeID(), broker: broker),
-            let credential = broker.knownCredential(destination, subject: request.subject, at: broker.now)
+            let credential = broker.knownCredential(destination, subject: admitted.subject, at: broker.now)
         else { return false }
-        isHead = request.method == .HEAD
+        isHead = admitted.isHead
         let exchange = Exchange(admitted, on: loop, for: self)
         self.exchange = exchange
         handler.shortcutBegins()
@@ -136,7 +139,7 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
         guard let context else { return }
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { [self] _ in self.context?.close(promise: nil) }
-        context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer()), promise: promise)
+        context.writeAndFlush(ShortcutHandler.wrapOutboundOut(ByteBuffer()), promise: promise)
     }
 
     private func takeWaiting() {
@@ -193,14 +196,13 @@ extension ShortcutHandler: AnswerSink {
 
     func answer(_ body: ByteBuffer) {
         guard !isHead, body.readableBytes > 0 else { return }
-        var buffer = unsent
-        unsent = ByteBuffer()
+        var buffer = unsent.take() ?? ByteBuffer()
         if isChunked { buffer.write(chunkSize: body.readableBytes) }
         if body.readableBytes <= LoopGateway.mostCopied, buffer.readableBytes > 0 {
             buffer.writeImmutableBuffer(body)
         } else {
             pass(&buffer)
-            context?.write(Self.wrapOutboundOut(body), promise: nil)
+            context?.write(ShortcutHandler.wrapOutboundOut(body), promise: nil)
         }
         if isChunked { buffer.writeStaticString("\r\n") }
         if buffer.readableBytes > LoopGateway.mostCopied { pass(&buffer) }
@@ -209,26 +211,26 @@ extension ShortcutHandler: AnswerSink {
 
     private func pass(_ buffer: inout ByteBuffer) {
         guard buffer.readableBytes > 0 else { return }
-        context?.write(Self.wrapOutboundOut(buffer), promise: nil)
+        context?.write(ShortcutHandler.wrapOutboundOut(buffer), promise: nil)
         buffer = ByteBuffer()
     }
 
     func flushAnswer() {
-        guard unsent.readableBytes > 0 else {
+        guard let bytes = unsent.take(), bytes.readableBytes > 0 else {
             context?.flush()
             return
         }
-        let bytes = unsent
-        unsent = ByteBuffer()
-        context?.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+        context?.writeAndFlush(ShortcutHandler.wrapOutboundOut(bytes), promise: nil)
         loop.giveScratch(bytes)
     }
 
     func endAnswer(_ trailers: HTTPHeaders?) {
         if isChunked {
-            unsent.writeStaticString("0\r\n")
-            if let trailers { unsent.write(lines: trailers) }
-            unsent.writeStaticString("\r\n")
+            var buffer = unsent.take() ?? ByteBuffer()
+            buffer.writeStaticString("0\r\n")
+            if let trailers { buffer.write(lines: trailers) }
+            buffer.writeStaticString("\r\n")
+            unsent = buffer
         }
         flushAnswer()
         ended()

@@ -2,7 +2,7 @@ import Broker
 import NIOCore
 import NIOHTTP1
 
-/// A connection to an API that speaks HTTP/1.1, in bytes.
+/// A connection to an API that speaks HTTP/1.1, in bytes. As in ``ShortcutHandler``, wrapping goes by the type's name.
 final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
@@ -10,7 +10,7 @@ final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
 
     private var reader = AnswerReader()
     /// What was written and not yet given to the channel: head and body of a small request leave together.
-    private var unsent = ByteBuffer()
+    private var unsent: ByteBuffer?
     private var isChunked = false
     /// As the channel said last.
     private var takesMore = true
@@ -22,8 +22,8 @@ final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
     // MARK: Out
 
     override func send(_ request: AdmittedRequest, _ credential: Credential) {
-        reader.expectAnswer(isForHead: request.method == .HEAD)
-        isChunked = request.framing == .chunked
+        reader.expectAnswer(isForHead: request.isHead)
+        isChunked = request.isChunked
         // In a variable of its own: Swift looks at each change of what an object holds.
         var buffer = upstream.loop.takeScratch()
         request.write(into: &buffer, credential)
@@ -32,37 +32,41 @@ final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
 
     override func send(_ chunk: ByteBuffer) {
         guard chunk.readableBytes > 0 else { return }
-        if isChunked { unsent.write(chunkSize: chunk.readableBytes) }
-        if chunk.readableBytes <= LoopGateway.mostCopied, unsent.readableBytes > 0 {
-            unsent.writeImmutableBuffer(chunk)
+        var buffer = unsent.take() ?? ByteBuffer()
+        if isChunked { buffer.write(chunkSize: chunk.readableBytes) }
+        if chunk.readableBytes <= LoopGateway.mostCopied, buffer.readableBytes > 0 {
+            buffer.writeImmutableBuffer(chunk)
         } else {
-            pass()
-            context?.write(Self.wrapOutboundOut(chunk), promise: nil)
+            pass(&buffer)
+            context?.write(UpstreamConnection.wrapOutboundOut(chunk), promise: nil)
         }
-        if isChunked { unsent.writeStaticString("\r\n") }
-        if unsent.readableBytes > LoopGateway.mostCopied { pass() }
+        if isChunked { buffer.writeStaticString("\r\n") }
+        if buffer.readableBytes > LoopGateway.mostCopied { pass(&buffer) }
+        unsent = buffer
     }
 
     override func sendEnd() {
-        if isChunked { unsent.writeStaticString("0\r\n\r\n") }
+        if isChunked {
+            var buffer = unsent.take() ?? ByteBuffer()
+            buffer.writeStaticString("0\r\n\r\n")
+            unsent = buffer
+        }
         flush()
     }
 
     override func flush() {
-        guard unsent.readableBytes > 0 else {
+        guard let bytes = unsent.take(), bytes.readableBytes > 0 else {
             context?.flush()
             return
         }
-        let bytes = unsent
-        unsent = ByteBuffer()
-        context?.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+        context?.writeAndFlush(UpstreamConnection.wrapOutboundOut(bytes), promise: nil)
         upstream.loop.giveScratch(bytes)
     }
 
-    private func pass() {
-        guard unsent.readableBytes > 0 else { return }
-        context?.write(Self.wrapOutboundOut(unsent), promise: nil)
-        unsent = ByteBuffer()
+    private func pass(_ buffer: inout ByteBuffer) {
+        guard buffer.readableBytes > 0 else { return }
+        context?.write(UpstreamConnection.wrapOutboundOut(buffer), promise: nil)
+        buffer = ByteBuffer()
     }
 
     // MARK: Channel
@@ -74,7 +78,7 @@ final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
         // Bytes that nobody asked for: nothing on this connection can be believed any more. SEC-77.
         guard let exchange else { return close() }
         isReading = true
-        reader.feed(Self.unwrapInboundIn(data))
+        reader.feed(UpstreamConnection.unwrapInboundIn(data))
         do throws(APIFailure) {
             while self.exchange === exchange, let part = try reader.next() { pass(part, to: exchange) }
             if self.exchange == nil, reader.hasLeftovers { close() }
@@ -84,7 +88,7 @@ final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
         }
     }
 
-    private func pass(_ part: AnswerPart, to exchange: Exchange) {
+    private func pass(_ part: consuming AnswerPart, to exchange: Exchange) {
         switch part {
         case .head:
             keepsAlive = reader.keepsAlive
@@ -95,7 +99,11 @@ final class UpstreamConnection: UpstreamHandler, ChannelDuplexHandler {
         exchange.received(part)
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) { readIsComplete() }
+    func channelReadComplete(context: ChannelHandlerContext) {
+        readIsComplete()
+        // The channel would ask for it by way of every handler.
+        if isUsable { mayRead(context) }
+    }
     func read(context: ChannelHandlerContext) { mayRead(context) }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
