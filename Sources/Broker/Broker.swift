@@ -24,6 +24,8 @@ package final class Broker: Sendable {
         package var node = "main"
         /// How nodes that share a store take turns at renewing a grant.
         package var lease = LeaseTimes()
+        /// That ended without a shutdown before this start, and that nobody has told of.
+        package var lostNodes: [NodeRecord] = []
         /// Of this program, as other nodes are told.
         package var version = ""
         /// How long activity is kept.
@@ -61,6 +63,11 @@ package final class Broker: Sendable {
     let coherence: Coherence
     /// That this was said in the log.
     let isCutOff = Atomic(false)
+    let outageEndedAt = Mutex<ContinuousClock.Instant?>(nil)
+    /// Ids of master keys that are missing here, as the log has it.
+    let missingMasterKeys = Mutex<Set<String>>([])
+    /// That the database came from a backup, as the start found it.
+    let restored = Mutex<RestoreMark?>(nil)
     let callers = CallerRegistry()
     let connectionCache = ConnectionCache()
     let tokenCache: TokenCache
@@ -197,7 +204,7 @@ package final class Broker: Sendable {
             try await shared?.forgetChanges()
             try await trimDeliveries()
         } catch {
-            logger.warning("sweep failed", metadata: ["error": "\(error)"])
+            logFailure(.warning, "sweep failed", error)
         }
         await cutActivity()
         await deleteOldRetired()
@@ -225,17 +232,21 @@ extension Broker {
         case .conflict:
             return Problem(.conflict, "it was changed or made by somebody else meanwhile", fix: "read it again and repeat")
         case .unavailable, .locked:
-            logger.error("store unavailable", metadata: ["error": "\(error)"])
+            logFailure(.error, "store unavailable", error)
             return Problem(.unavailable, "the database is away; nothing was lost", retryAfter: 1)
         case .damaged, .newerSchema:
             return internalProblem(error)
         }
     }
 
-    /// Says nothing but where to look in the log.
+    /// Says nothing but where to look in the log. What another node sealed with a master key that is missing here is no fault
+    /// of this program's: other nodes open it.
     func internalProblem(_ error: any Error) -> Problem {
+        if case .wrongMasterKey(let id, _) = error as? KeyringError { return missingMasterKeyProblem(id) }
         let reference = RequestID.current ?? RequestID.make()
         logger.error("internal error", metadata: ["request_id": "\(reference)", "error": "\(type(of: error))", "detail": "\(error)"])
-        return Problem(.internal, "something went wrong here; the log has the details under \(reference)")
+        var problem = Problem(.internal, "something went wrong here; the log has the details under \(reference)")
+        problem.requestID = reference
+        return problem
     }
 }

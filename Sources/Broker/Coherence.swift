@@ -14,7 +14,7 @@ actor Coherence {
 
     nonisolated let store: (any SharedStore)?
     private nonisolated let origin = ContinuousClock.now
-    /// Milliseconds since ``origin``, at which the last poll that succeeded was begun.
+    /// Nanoseconds since ``origin``, at which the last poll that succeeded was begun.
     private nonisolated let confirmedAt = Atomic<Int64>(.min)
     private var mark: (ChangeMark, at: ContinuousClock.Instant)?
     private var running: Task<Void, any Error>?
@@ -30,7 +30,7 @@ actor Coherence {
     /// Memory is as the database was at this moment, or later.
     nonisolated var confirmed: ContinuousClock.Instant {
         let at = confirmedAt.load(ordering: .acquiring)
-        return at == .min ? origin - .seconds(86_400) : origin + .milliseconds(at)
+        return at == .min ? origin - .seconds(86_400) : origin + .nanoseconds(at)
     }
 
     /// Reads what has changed and has it applied before anything is confirmed. Whoever comes while it is read waits for the
@@ -45,7 +45,7 @@ actor Coherence {
             try await apply(changes)
             mark = (changes.mark, begun)
             let (seconds, attoseconds) = (begun - origin).components
-            confirmedAt.store(seconds * 1000 + attoseconds / 1_000_000_000_000_000, ordering: .releasing)
+            confirmedAt.store(seconds * 1_000_000_000 + attoseconds / 1_000_000_000, ordering: .releasing)
         }
         running = task
         defer { running = nil }
@@ -66,10 +66,13 @@ extension Broker {
     /// Before anything is served from memory: asks the database where the last answer is too old.
     /// - Throws: `unavailable` when it does not answer.
     package func catchUp() async throws(Problem) {
-        for _ in 0..<3 where !coherence.isFresh {
-            try await asProblem { try await coherence.poll { [self] in try await apply($0) } }
-        }
-        guard coherence.isFresh else { throw storeProblem(.unavailable("the database answers too slowly")) }
+        // What was read since the caller came is new enough for it, however long the reading took.
+        let asked = ContinuousClock.now
+        while !coherence.isFresh, coherence.confirmed < asked { try await readChanges() }
+    }
+
+    private func readChanges() async throws(Problem) {
+        try await asProblem { try await coherence.poll { [self] in try await apply($0) } }
     }
 
     /// Whom `find` finds among the keys in memory; before it is nobody, the database is asked whether another node has just made
@@ -78,9 +81,7 @@ extension Broker {
         if let caller = find() { return caller }
         guard shared != nil else { return nil }
         let asked = ContinuousClock.now
-        while coherence.confirmed < asked {
-            try await asProblem { try await coherence.poll { [self] in try await apply($0) } }
-        }
+        while coherence.confirmed < asked { try await readChanges() }
         return find()
     }
 
@@ -88,10 +89,12 @@ extension Broker {
     func followChanges() async {
         do {
             try await coherence.poll { [self] in try await apply($0) }
-            if isCutOff.exchange(false, ordering: .relaxed) { logger.notice("the database answers again") }
+            noteEndOfOutage()
+            if noMasterKeyIsMissing() { logger.notice("everything in the vault opens again") }
+        } catch KeyringError.wrongMasterKey(let id, _) {
+            noteMissingMasterKey(id)
         } catch {
-            guard !isCutOff.exchange(true, ordering: .relaxed) else { return }
-            logger.error("the database does not answer: nothing is served from memory until it does", metadata: ["error": "\(error)"])
+            noteOutage(error)
         }
     }
 

@@ -73,6 +73,8 @@ package struct Problem: Error, Sendable, Hashable {
     package var provider: Provider?
     /// Seconds.
     package var retryAfter: Int?
+    /// The id that its words and the log name, where it was made up for them.
+    package var requestID: String?
     /// A short code for what is to be remembered of it; not shown.
     var reason: String?
 

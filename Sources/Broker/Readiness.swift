@@ -1,4 +1,5 @@
 import Logging
+import Synchronization
 import Vault
 
 /// What keeps a server from serving.
@@ -26,21 +27,11 @@ extension Broker {
             try await catchUp()
             _ = try await store.meta("ready")
         } catch {
-            found.insert(await doKeysOpen() ? .database : .keys)
+            // What was asked last says which; a database that stalls is not asked once more for it.
+            found.insert(missingMasterKeys.withLock(\.isEmpty) ? .database : .keys)
             // Where changes are followed, that says it: once, and not at each question.
             if shared == nil { logger.error("store does not answer", metadata: ["error": "\(error)"]) }
         }
         return Unreadiness.allCases.filter(found.contains)
-    }
-
-    private func doKeysOpen() async -> Bool {
-        guard shared != nil else { return true }
-        do {
-            try await keyring.reload()
-            return true
-        } catch {
-            // The store's own errors are the database's.
-            return !(error is KeyringError)
-        }
     }
 }

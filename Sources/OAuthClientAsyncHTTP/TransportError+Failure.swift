@@ -2,11 +2,11 @@ import AsyncHTTPClient
 import NIOCore
 import NIOPosix
 import NIOSSL
-import OAuthClient
+package import OAuthClient
 
 extension TransportError {
     /// What a failure below means, in words fit to show: never an address, a banner or a body.
-    init(failure: any Error, mayHaveBeenSent: Bool) {
+    package init(failure: any Error, mayHaveBeenSent: Bool) {
         switch failure {
         case let error as TransportError: self = error
         case is CancellationError: self.init(.cancelled, mayHaveBeenSent: mayHaveBeenSent)

@@ -32,11 +32,17 @@ package struct DatabaseURL: Sendable {
             throw DatabaseURLError("sets \(name)", hint: "leave it out; keep the whole URL in a file, GRANTEE_DATABASE_URL_FILE")
         }
         try Self.requirePlainSigns(given)
+        guard given["dbname"] != nil else {
+            throw DatabaseURLError("names no database", hint: "write postgres://user:password@host/database")
+        }
+        if let mode = given["sslmode"], mode != "verify-full", !Self.weakModes.contains(mode) {
+            throw DatabaseURLError("has an sslmode that there is not", hint: "write sslmode=verify-full, or leave it out")
+        }
         let hosts = Self.hosts(given)
         if !hosts.allSatisfy(Self.isLocal) {
             if let mode = given["sslmode"], mode != "verify-full" {
                 throw DatabaseURLError(
-                    "asks for \(Self.weakModes.contains(mode) ? "sslmode=\(mode)" : "another sslmode") to another machine",
+                    "asks for sslmode=\(mode) to another machine",
                     hint: "use sslmode=verify-full, and name the certificate authority with sslrootcert=FILE")
             }
             given["sslmode"] = "verify-full"
@@ -45,6 +51,9 @@ package struct DatabaseURL: Sendable {
             let roots = if let named = given["sslrootcert"] { named } else { try Self.systemRoots() }
             guard FileManager.default.isReadableFile(atPath: roots) else {
                 throw DatabaseURLError("names an sslrootcert that cannot be read", hint: "check the file's place, owner and mode")
+            }
+            guard Self.holdsCertificate(roots) else {
+                throw DatabaseURLError("names an sslrootcert that holds no certificate", hint: DatabaseTrouble.noRoots.hint)
             }
             given["sslrootcert"] = roots
         }
@@ -83,10 +92,18 @@ package struct DatabaseURL: Sendable {
 
     /// A sign of a password that was not escaped makes another part of the URL of the rest, and that would be shown.
     private static func requirePlainSigns(_ given: [String: String]) throws(DatabaseURLError) {
-        let hasPort = (given["port"] ?? "").split(separator: ",").allSatisfy { UInt16($0) != nil }
         let hasHost = !(given["host"] ?? "").dropFirst().contains("@")
         let hasName = given["user"] != nil || !(given["dbname"] ?? "").contains("@")
-        guard hasPort, hasHost, hasName else { throw unreadable }
+        guard hasHost, hasName else { throw unreadable }
+        guard (given["port"] ?? "").split(separator: ",").allSatisfy({ UInt16($0) ?? 0 > 0 }) else {
+            throw DatabaseURLError("has a port that is no number from 1 to 65535", hint: unreadable.hint)
+        }
+    }
+
+    private static func holdsCertificate(_ path: String) -> Bool {
+        guard let data = FileManager.default.contents(atPath: path) else { return false }
+        let text = String(decoding: data, as: UTF8.self)
+        return text.contains(/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/)
     }
 
     private static func isLocal(_ host: String) -> Bool {
@@ -114,7 +131,7 @@ package struct DatabaseURL: Sendable {
         guard let options = PQconninfoParse(url, &message) else {
             // libpq's words may repeat a part of the URL: a password, where it has a sign that was not escaped.
             PQfreemem(message)
-            throw unreadable
+            throw fault(of: url)
         }
         defer { PQconninfoFree(options) }
         var found: [String: String] = [:]
@@ -130,6 +147,35 @@ package struct DatabaseURL: Sendable {
     private static let unreadable = DatabaseURLError(
         "cannot be read", hint: "write postgres://user:password@host/database; in user and password write @ as %40, : as %3A, / as %2F")
 
+    /// Which part of a URL cannot be read; of the URL only the name of a parameter is repeated, where it can be nothing else.
+    private static func fault(of url: String) -> DatabaseURLError {
+        if url.contains(/%(?![0-9A-Fa-f]{2})/) {
+            return DatabaseURLError("has a % that two hexadecimal digits do not follow", hint: "write a % of the user or the password as %25")
+        }
+        guard let mark = url.firstIndex(of: "?"), !url[mark...].contains("@") else { return unreadable }
+        for item in url[url.index(after: mark)...].split(separator: "&", omittingEmptySubsequences: false) {
+            let name = item.prefix { $0 != "=" }
+            guard name.count < item.count else { return DatabaseURLError("has a parameter without a value", hint: "write ?name=value&name=value") }
+            guard !knownParameters.contains(String(name)) else { continue }
+            let isName = (1...40).contains(name.count) && name.utf8.allSatisfy { (0x61...0x7A).contains($0 | 0x20) || $0 == UInt8(ascii: "_") }
+            return DatabaseURLError(
+                "has a parameter that PostgreSQL does not know\(isName ? ": \(name)" : "")", hint: "leave it out; those of other programs mean nothing here")
+        }
+        return unreadable
+    }
+
+    private static let knownParameters: Set<String> = {
+        guard let options = PQconndefaults() else { return [] }
+        defer { PQconninfoFree(options) }
+        var names: Set = ["ssl"]
+        var option = options
+        while let keyword = option.pointee.keyword {
+            names.insert(String(cString: keyword))
+            option += 1
+        }
+        return names
+    }()
+
     /// libpq 15 knows no `system`: the file has to be named.
     private static func systemRoots() throws(DatabaseURLError) -> String {
         let known = [
@@ -143,7 +189,7 @@ package struct DatabaseURL: Sendable {
 
     private static func shown(_ given: [String: String], hosts: [String]) -> String {
         let host = given["host"].map { $0.hasPrefix("/") ? "local" : $0 } ?? hosts.joined(separator: ",")
-        return "postgres://\(host):\(given["port"] ?? "5432")/\(given["dbname"] ?? given["user"] ?? "")"
+        return "postgres://\(host):\(given["port"] ?? "5432")/\(given["dbname"] ?? "")"
     }
 }
 

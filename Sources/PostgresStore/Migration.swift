@@ -5,7 +5,8 @@ struct Migration: Sendable {
     enum Kind: String, Sendable {
         /// Nodes of older versions go on working beside it, and may be started again: new tables, new columns that have a default.
         case expand
-        /// Takes away what older versions use. Done by the first start that finds no node of an older version at work.
+        /// Takes away what older versions use. Done by the first start that finds no node of an older version at work; what comes
+        /// behind it in the list does not wait for it.
         case contract
     }
     let name: String
@@ -21,6 +22,8 @@ extension PostgresStore {
             try session.run("SET LOCAL lock_timeout = 0")
             // "grantee!" as a number.
             try session.execute("SELECT pg_advisory_xact_lock(7454411435563672865)")
+            // What waits for a lock on a table has every statement behind it wait, too.
+            try session.run("SET LOCAL lock_timeout = 5000")
             try session.run(
                 """
                 CREATE TABLE IF NOT EXISTS migration (
@@ -32,7 +35,7 @@ extension PostgresStore {
                 throw StoreError.newerSchema(newer.0)
             }
             for (position, migration) in migrations.enumerated() where !applied.contains(where: { $0.0 == migration.name }) {
-                if migration.kind == .contract, try Self.hasOlderNode(than: position + 1, in: session) { break }
+                if migration.kind == .contract, try Self.hasOlderNode(than: position + 1, in: session) { continue }
                 try session.run(migration.sql)
                 try session.execute(
                     "INSERT INTO migration (name, kind, position, applied_at) VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::int8)",
@@ -53,7 +56,8 @@ extension PostgresStore {
             }) {
                 throw StoreError.newerSchema(newer.0)
             }
-            guard migrations.allSatisfy({ migration in applied.contains { $0.0 == migration.name } }) else {
+            // What only takes away may have to wait for older nodes.
+            guard migrations.allSatisfy({ migration in migration.kind == .contract || applied.contains { $0.0 == migration.name } }) else {
                 throw StoreError.unavailable("the database was written by an older version; start a server of this version on it once")
             }
         }

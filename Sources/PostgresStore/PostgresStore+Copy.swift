@@ -44,11 +44,11 @@ extension PostgresStore: CopyableStore {
         }
     }
 
+    /// Also back: a table that was emptied may have given higher ones.
     package func setLastNumber(of table: StoredTable, to number: Int64) async throws {
-        let own = try await lastNumber(of: table)
-        guard number > 0 else { return }
         try await write { session in
-            try session.execute("SELECT setval(pg_get_serial_sequence($1, $2)::regclass, $3)", [table.name, table.key[0].name, max(number, own)])
+            try session.execute(
+                "SELECT setval(pg_get_serial_sequence($1, $2)::regclass, greatest($3, 1), $3 > 0)", [table.name, table.key[0].name, number])
         }
     }
 
@@ -61,9 +61,18 @@ extension PostgresStore: CopyableStore {
     /// A server looks for the lease after it made itself known, a copy for servers after it took the lease: one of them sees
     /// the other.
     package func hold(for owner: String) async throws -> String {
-        guard try await takeLease(Self.holdLease, owner: owner, lifetime: Self.holdLifetime) else {
-            throw CopyError("is held by another copy", hint: "wait until it has ended", isPassing: true)
+        // One that lapsed is another one when it is taken again: a server may have run between.
+        let stamp = try await write(isKept: false) { session in
+            try session.row(
+                """
+                INSERT INTO lease (name, owner, ends_at) VALUES ($1, $2, clock_timestamp() + $3 * interval '1 second')
+                ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at,
+                    taken_at = CASE WHEN lease.owner = excluded.owner AND lease.ends_at >= clock_timestamp() THEN lease.taken_at ELSE clock_timestamp() END
+                    WHERE lease.owner = excluded.owner OR lease.ends_at < clock_timestamp()
+                RETURNING taken_at::text AS stamp
+                """, [Self.holdLease, owner, Self.holdLifetime.components.seconds])?.text("stamp")
         }
+        guard let stamp else { throw CopyError("is held by another copy", hint: "wait until it has ended", isPassing: true) }
         let nodes = try await nodesAtWork()
         guard nodes.isEmpty else {
             try await endLease(Self.holdLease, owner: owner)
@@ -71,7 +80,20 @@ extension PostgresStore: CopyableStore {
                 "is in use by \(nodes.map(\.name).joined(separator: ", "))",
                 hint: "stop every server on it first; one that was killed counts for fifteen seconds more")
         }
-        return ""
+        return stamp
+    }
+
+    package func setMark(_ mark: some VaultMark, held stamp: String) async throws -> Bool {
+        let (name, bytes) = (type(of: mark).name, try mark.bytes)
+        return try await write { session in
+            guard
+                try session.row(
+                    "SELECT name FROM lease WHERE name = $1 AND taken_at::text = $2 AND ends_at > clock_timestamp() FOR UPDATE", [Self.holdLease, stamp]) != nil
+            else { return false }
+            try session.execute(
+                "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", [name, Blob(bytes)])
+            return true
+        }
     }
 
     package func letGo(_ owner: String) async throws { try await endLease(Self.holdLease, owner: owner) }

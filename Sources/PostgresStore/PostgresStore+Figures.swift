@@ -7,4 +7,11 @@ extension PostgresStore: PooledStore {
         figures.errors.merge(watch.figures.errors, uniquingKeysWith: +)
         return figures
     }
+
+    package func databaseBytes() async throws -> Int {
+        try await read { session in
+            guard let row = try session.row("SELECT pg_database_size(current_database()) AS bytes") else { throw DatabaseTrouble.silent.asStoreError }
+            return try row.integer("bytes")
+        }
+    }
 }

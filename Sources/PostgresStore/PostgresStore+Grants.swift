@@ -17,10 +17,20 @@ extension PostgresStore {
             let isWritten =
                 if let expectedGeneration { try Self.replace(grant, expectedGeneration, in: session) } else { try Self.insert(grant, in: session) }
             guard isWritten else { return try Self.isThere(grant, asInserted: expectedGeneration == nil, in: session) }
+            try Self.requireDataKeys(of: [grant.accessToken, grant.refreshToken], in: session)
             try session.execute("DELETE FROM refresh_intent WHERE grant_uid = $1", [grant.uid])
             try Self.announce(events, in: session)
             return true
         }
+    }
+
+    /// What was sealed long ago, by a node that stood still, may carry a data key that another node has deleted: nobody could open
+    /// it. Whoever holds it seals it anew.
+    private static func requireDataKeys(of values: [Sealed?], in session: Session) throws {
+        let ids = Set(values.compactMap { $0?.dataKeyID })
+        guard !ids.isEmpty else { return }
+        let found = try session.rows("SELECT id FROM data_key WHERE id = ANY($1) FOR KEY SHARE", [ArrayOf(Array(ids))]).count
+        guard found == ids.count else { throw StoreError.unavailable("the data key that sealed a token was deleted meanwhile") }
     }
 
     private static func insert(_ grant: Grant, in session: Session) throws -> Bool {
@@ -105,8 +115,14 @@ extension PostgresStore {
 
     package func beginRefresh(grant: UID, generation: Int, at: Timestamp, lease: LeaseClaim?) async throws -> Int? {
         try await write { session in
-            let current = try session.row(#"SELECT token_generation FROM "grant" WHERE uid = $1 FOR NO KEY UPDATE"#, [grant])
-            guard try current?.integer("token_generation") == generation else { return nil }
+            let current = try session.row(
+                #"""
+                SELECT token_generation, EXISTS (SELECT 1 FROM meta WHERE name = '\#(MovedMark.name)') AS moved
+                FROM "grant" WHERE uid = $1 FOR NO KEY UPDATE
+                """#, [grant])
+            guard let current, try current.integer("token_generation") == generation else { return nil }
+            // Its refresh tokens are sent from elsewhere.
+            guard try !current.boolean("moved") else { throw StoreError.unavailable("the vault was moved to another database") }
             if let lease, try !Self.extend(lease, in: session) { return nil }
             return try session.row(
                 """

@@ -15,13 +15,17 @@ extension PostgresStore: SharedStore {
             // One statement, one snapshot: the mark is of the very rows that come with it.
             let rows = try session.rows(
                 """
-                SELECT pg_current_snapshot()::text AS snapshot, \(Self.server) AS server, kind, connection, subject
+                SELECT pg_current_snapshot()::text AS snapshot, \(Self.server) AS server, \(Self.isClosed) AS closed,
+                    pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax($1::text::pg_snapshot) AS back, kind, connection, subject
                 FROM (SELECT 1) AS one LEFT JOIN (
                     SELECT kind, connection, subject FROM change
                     WHERE transaction >= pg_snapshot_xmin($1::text::pg_snapshot)
-                        AND NOT pg_visible_in_snapshot(transaction, $1::text::pg_snapshot)) AS new ON true
-                """, [known[0]])
-            guard let first = rows.first, try first.text("server") == known[1] else { return try Self.begin(session) }
+                        AND NOT pg_visible_in_snapshot(transaction, $1::text::pg_snapshot) LIMIT $2) AS new ON true
+                """, [known[0], Self.mostChanges + 1])
+            guard let first = rows.first, try first.text("server") == known[1], try !first.boolean("back"), rows.count <= Self.mostChanges else {
+                return try Self.begin(session)
+            }
+            try Self.requireOpen(first)
             var items: Set<Changes.Item> = []
             for row in rows {
                 switch row.optionalText("kind") {
@@ -37,10 +41,31 @@ extension PostgresStore: SharedStore {
         }
     }
 
-    private static let server = "pg_postmaster_start_time()::text || (SELECT oid::text FROM pg_database WHERE datname = current_database())"
+    /// More in half a second are quicker forgotten than gone through.
+    private static let mostChanges = 10_000
+
+    /// Numbers of transactions mean the same as long as this does: a restart, and the recovery from a crash, which resets the
+    /// statistics, may give some of them again.
+    private static let server = """
+        concat_ws('/', pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()), \
+        (SELECT stats_reset FROM pg_stat_bgwriter))
+        """
+
+    /// The vault was moved elsewhere, or a copy is made of it, which found nobody at work: a node that was frozen then must not go on.
+    private static let isClosed = """
+        (EXISTS (SELECT 1 FROM meta WHERE name = '\(MovedMark.name)') \
+        OR EXISTS (SELECT 1 FROM lease WHERE name = 'copy' AND ends_at > clock_timestamp()))
+        """
+
+    private static func requireOpen(_ row: Row) throws {
+        guard try !row.boolean("closed") else { throw StoreError.unavailable("the vault was moved to another database, or is being copied") }
+    }
 
     private static func begin(_ session: Session) throws -> Changes {
-        guard let row = try session.row("SELECT pg_current_snapshot()::text || '|' || \(server) AS mark") else { throw StoreError.damaged("no snapshot") }
+        guard let row = try session.row("SELECT concat_ws('|', pg_current_snapshot(), \(server)) AS mark, \(isClosed) AS closed") else {
+            throw StoreError.damaged("no snapshot")
+        }
+        try requireOpen(row)
         return Changes(items: [], isBroken: true, mark: ChangeMark(text: try row.text("mark")))
     }
 
@@ -80,7 +105,8 @@ extension PostgresStore: SharedStore {
         try await write(isKept: false) { session in
             try session.execute("INSERT INTO token_endpoint (key, state, changed_at) VALUES ($1, '', 0) ON CONFLICT (key) DO NOTHING", [key])
             guard let row = try session.row("SELECT state, \(Self.now) AS now FROM token_endpoint WHERE key = $1 FOR UPDATE", [key])
-            else { throw StoreError.damaged("a token endpoint is gone") }
+            // Dropped in between: once more.
+            else { throw DatabaseError(state: "40001", words: "the row is gone") }
             let state = try row.text("state")
             let now = try row.time("now")
             let changed = try change(state.isEmpty ? nil : state, now)
@@ -94,23 +120,23 @@ extension PostgresStore: SharedStore {
     /// Milliseconds, by the database's clock.
     static let now = "(extract(epoch FROM clock_timestamp()) * 1000)::int8"
 
-    package func claimNode(_ name: String, version: String) async throws -> Bool {
+    package func claimNode(_ name: String, version: String, masterKeyIDs: [String]) async throws -> Bool {
         try await write { session in
             try session.change(
                 """
-                INSERT INTO node (name, version, schema, started_at, seen_at) VALUES ($1, $2, $3, \(Self.now), \(Self.now))
+                INSERT INTO node (name, version, schema, master_key_ids, started_at, seen_at) VALUES ($1, $2, $3, $4, \(Self.now), \(Self.now))
                 ON CONFLICT (name) DO NOTHING
-                """, [name, version, Schema.migrations.count]) == 1
+                """, [name, version, Schema.migrations.count, try encode(masterKeyIDs)]) == 1
         }
     }
 
-    package func noteNode(_ name: String, version: String) async throws {
+    package func noteNode(_ name: String, version: String, masterKeyIDs: [String]) async throws {
         try await write(isKept: false) { session in
             try session.execute(
                 """
-                INSERT INTO node (name, version, schema, started_at, seen_at) VALUES ($1, $2, $3, \(Self.now), \(Self.now))
+                INSERT INTO node (name, version, schema, master_key_ids, started_at, seen_at) VALUES ($1, $2, $3, $4, \(Self.now), \(Self.now))
                 ON CONFLICT (name) DO UPDATE SET seen_at = \(Self.now)
-                """, [name, version, Schema.migrations.count])
+                """, [name, version, Schema.migrations.count, try encode(masterKeyIDs)])
         }
     }
 
@@ -132,6 +158,7 @@ extension PostgresStore: SharedStore {
 extension NodeRecord {
     fileprivate init(_ row: Row) throws {
         self.init(
-            name: try row.text("name"), version: try row.text("version"), startedAt: try row.time("started_at"), seenAt: try row.time("seen_at"))
+            name: try row.text("name"), version: try row.text("version"), masterKeyIDs: try row.json("master_key_ids"),
+            startedAt: try row.time("started_at"), seenAt: try row.time("seen_at"))
     }
 }

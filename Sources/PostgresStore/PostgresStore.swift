@@ -58,7 +58,11 @@ package final class PostgresStore: Sendable {
     ) async throws -> R {
         try await repeating(on: pool ?? sessions) { session in
             session.deadline = .now + limit
-            return try body(session)
+            guard limit > Self.patience else { return try body(session) }
+            try session.run("SET statement_timeout = \(limit.components.seconds * 1000 - 500)")
+            let result = try body(session)
+            try session.allowUsualTime()
+            return result
         }
     }
 
@@ -113,6 +117,8 @@ package final class PostgresStore: Sendable {
                     // A connection that the server had closed while nobody used it is found out by its next use.
                     || (error.endsConnection && tries <= 2 && ContinuousClock.now - begun < .seconds(1))
                 guard isRepeated, tries < 8 else { throw error.asStoreError }
+                // Behind a pooler that keeps statements for its clients a new connection finds the old plan again.
+                if error.isStalePlan, tries > 2 { pool.namedStatements.turnOff() }
                 if error.isConflictOfTransactions { await Self.pause(milliseconds: Int.random(in: 1...(5 << tries))) }
             } catch is OutcomeUnknown {
                 throw StoreError.unavailable("the connection to the database was lost at a commit")
@@ -132,11 +138,9 @@ package final class PostgresStore: Sendable {
     private func requireFit() async throws {
         try await read { session in
             guard let row = try session.row("SELECT current_setting('server_version_num')::int8 AS version, current_setting('server_encoding') AS encoding")
-            else { throw StoreError.unavailable("the database does not answer") }
-            guard try row.integer("version") >= 130_000 else { throw StoreError.unavailable("PostgreSQL is older than version 13") }
-            guard try row.text("encoding") == "UTF8" else {
-                throw StoreError.unavailable("the database's encoding is not UTF8: make one with `createdb --encoding UTF8 --template template0`")
-            }
+            else { throw DatabaseTrouble.silent.asStoreError }
+            guard try row.integer("version") >= 130_000 else { throw DatabaseTrouble.tooOld.asStoreError }
+            guard try row.text("encoding") == "UTF8" else { throw DatabaseTrouble.wrongEncoding.asStoreError }
         }
     }
 }

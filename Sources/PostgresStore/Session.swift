@@ -25,6 +25,7 @@ final class Session {
 
     /// Blocks for as long as libpq's own `connect_timeout`.
     init(_ url: DatabaseURL, namedStatements: NamedStatements) throws(DatabaseError) {
+        _ = Self.forgottenEnvironment
         let names = url.parameters.keys.sorted()
         let opened = Self.withCStrings(names) { names in
             Self.withCStrings(url.parameters.sorted { $0.key < $1.key }.map(\.value)) { values in PQconnectdbParams(names, values, 0) }
@@ -40,6 +41,13 @@ final class Session {
         }
         PQsetNoticeProcessor(connection, { _, _ in }, nil)
         PQsetnonblocking(connection, 1)
+        do throws(DatabaseError) {
+            try run("SET lock_timeout = 8000")
+            try allowUsualTime()
+        } catch {
+            PQfinish(connection)
+            throw error
+        }
     }
 
     private static func withCStrings<R>(_ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> R) -> R {
@@ -53,6 +61,17 @@ final class Session {
         isBroken = true
         PQfinish(connection)
     }
+
+    /// So that the server, too, gives up what nobody waits for any more. A transaction says its own time.
+    func allowUsualTime() throws(DatabaseError) { try run("SET statement_timeout = 9500") }
+
+    /// libpq takes from the environment what it is not told: another address, another service file, options. None of it is meant.
+    private static let forgottenEnvironment: Void = {
+        for name in ProcessInfo.processInfo.environment.keys where name.hasPrefix("PG") { unsetenv(name) }
+    }()
+
+    /// Whether it may be used for other work: nothing of what was begun on it is open.
+    var isIdle: Bool { !isBroken && PQtransactionStatus(connection) == PQTRANS_IDLE }
 
     // MARK: Statements
 

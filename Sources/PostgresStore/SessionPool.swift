@@ -22,6 +22,8 @@ final class SessionPool: Sendable {
         /// The server takes no more connections: until then the pool does not grow.
         var fullUntil: ContinuousClock.Instant?
         var failures = 0
+        /// Connections that broke in use.
+        var losses = 0
         var lastFailure = StoreError.unavailable("the database does not answer")
         var waits = 0
         var waited: Duration = .zero
@@ -31,7 +33,7 @@ final class SessionPool: Sendable {
     private let url: DatabaseURL
     private let size: Int
     private let patience: Duration
-    private let namedStatements: NamedStatements
+    let namedStatements: NamedStatements
     private let state = Mutex(State())
     private let signal = NSCondition()
 
@@ -89,19 +91,33 @@ final class SessionPool: Sendable {
 
     private func serve() {
         var session: Session?
+        var losses = 0
         while let (work, until) = next() {
             guard ContinuousClock.now < until else {
                 work(.failure(.unavailable("no connection to the database was free in time")))
                 continue
             }
+            // Where one was lost the others may be, too: the server was restarted, or somebody between cut what was unused.
+            let lossesNow = state.withLock { $0.losses }
+            if let stale = session, losses != lossesNow {
+                stale.close()
+                session = nil
+                state.withLock { $0.open -= 1 }
+            }
             switch connect(session) {
             case .success(let open):
+                if session == nil { losses = lossesNow }
                 session = open
                 work(.success(open))
-                if open.isBroken {
+                // What is left in the middle of a transaction is of no use to anybody else.
+                if open.isBroken || !open.isIdle {
+                    let isLost = open.isBroken
                     open.close()
                     session = nil
-                    state.withLock { $0.open -= 1 }
+                    state.withLock { state in
+                        state.open -= 1
+                        if isLost { state.losses += 1 }
+                    }
                 }
             case .failure(let error):
                 session = nil

@@ -93,9 +93,11 @@ package final class DataDirectory: Sendable {
 
     /// The admin API key of `admin.key`; made at the first start.
     package func adminKey(generate: () -> String) throws(DataDirectoryError) -> String {
-        if let text = try read("admin.key") { return text }
+        if let text = try existingAdminKey() { return text }
         return try make("admin.key", generate())
     }
+
+    package func existingAdminKey() throws(DataDirectoryError) -> String? { try read("admin.key") }
 
     /// Where the server listens, so that the CLI finds it.
     package func writeServerFile(url: String) throws(DataDirectoryError) {

@@ -74,6 +74,12 @@ extension SQLiteStore: CopyableStore {
         }
     }
 
+    /// The lock on the data directory holds it until the copy ends.
+    package func setMark(_ mark: some VaultMark, held stamp: String) async throws -> Bool {
+        try await setMark(mark)
+        return true
+    }
+
     package func letGo(_ owner: String) async throws {}
     package func isHeld() async throws -> Bool { false }
 }

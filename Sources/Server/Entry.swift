@@ -21,21 +21,40 @@ struct Entry: Sendable {
     let adminKey: String?
     /// `nil` for who has the store alone.
     let node: String?
+    /// That ended without a shutdown, and that nobody has told of yet.
+    let lostNodes: [NodeRecord]
     private let shared: (any SharedStore)?
     private let owner: String
 
     /// - Throws: ``StartError``
-    init(_ home: Home, _ store: any Store, _ configuration: ServerConfiguration) async throws(StartError) {
+    init(_ home: Home, _ store: any Store, _ configuration: ServerConfiguration, _ logger: Logger) async throws(StartError) {
         shared = store as? any SharedStore
         owner = Entropy.system.token(bytes: 16)
         do {
+            // Before anybody else has to wait for it.
+            if let shared, let asked = configuration.node { try await Self.waitForName(asked, in: shared, logger) }
             while let shared, try await !shared.takeLease(Self.lease, owner: owner, lifetime: Self.lifetime) {
                 try await Task.sleep(for: .milliseconds(50))
             }
             do {
-                keyring = try await home.openKeyring(store)
-                adminKey = try await Self.adminKey(home, store)
-                if let shared { node = try await Self.claimName(configuration.node, in: shared) } else { node = nil }
+                // The keyring writes into a store that is new: what stops a start is found before.
+                if let shared {
+                    adminKey = try await Self.adminKey(home, store)
+                    try await Self.requireMasterKeys(home.masterKeyIDs, among: shared.nodesAtWork())
+                    keyring = try await home.openKeyring(store)
+                    // Their names are free.
+                    lostNodes = try await shared.takeLostNodes()
+                    let name = try await Self.claimName(configuration.node ?? Self.machine, masterKeyIDs: home.masterKeyIDs, in: shared)
+                    if name != configuration.node ?? Self.machine {
+                        logger.notice("another node has this node's name: it goes by another one", metadata: ["node": "\(name)"])
+                    }
+                    node = name
+                } else {
+                    try home.checkAdminKey()
+                    keyring = try await home.openKeyring(store)
+                    adminKey = try home.adminKey()
+                    (node, lostNodes) = (nil, [])
+                }
             } catch {
                 try await shared?.endLease(Self.lease, owner: owner)
                 throw error
@@ -69,15 +88,52 @@ struct Entry: Sendable {
         return nil
     }
 
+    // MARK: Master keys
+
+    /// Whatever one node seals each of the others has to open, whichever of them made the key.
+    /// - Parameter ids: of this node's master keys.
+    static func requireMasterKeys(_ ids: [String], among nodes: [NodeRecord]) throws(StartError) {
+        for node in nodes {
+            if let first = ids.first, !node.masterKeyIDs.contains(first) {
+                throw StartError(
+                    "the first master key, \(first), would seal what node \(node.name) cannot open: that node does not have it",
+                    hint: "put \(first) behind the key that is first now on every node and restart them, then put it first on each; "
+                        + "a node that was killed counts for fifteen seconds more")
+            }
+            if let first = node.masterKeyIDs.first, !ids.contains(first) {
+                throw StartError(
+                    "node \(node.name) seals with the master key \(first), which this server was not given",
+                    hint: "give this server the same master keys as the others have; a node that was killed counts for fifteen seconds more")
+            }
+        }
+    }
+
     // MARK: Names
+
+    /// A node is at work until it was not seen for this long.
+    private static let patience: Duration = .seconds(16)
+
+    /// A node that died and is started again within that time finds itself still at work: it waits until that one is gone, so that
+    /// it goes on under its name. One that is seen meanwhile is another one.
+    private static func waitForName(_ name: String, in store: any SharedStore, _ logger: Logger) async throws {
+        let end = ContinuousClock.now + patience
+        var seenAt: Timestamp?
+        while ContinuousClock.now < end, let node = try await store.nodesAtWork().first(where: { $0.name == name }) {
+            if let seenAt, node.seenAt != seenAt { return }
+            if seenAt == nil {
+                logger.notice("a node with this name was at work just now: waiting for up to 16 seconds for it to be gone", metadata: ["node": "\(name)"])
+            }
+            seenAt = node.seenAt
+            try await Task.sleep(for: .milliseconds(500))
+        }
+    }
 
     /// A name that no other node has at the moment: the one that is asked for, else with a number behind it. A node that comes
     /// again under its name goes on with its chain of activity.
-    private static func claimName(_ asked: String?, in store: any SharedStore) async throws -> String {
-        let base = asked ?? machine
+    private static func claimName(_ base: String, masterKeyIDs: [String], in store: any SharedStore) async throws -> String {
         var name = base
         var number = 1
-        while try await !store.claimNode(name, version: ServerFacts.version) {
+        while try await !store.claimNode(name, version: ServerFacts.version, masterKeyIDs: masterKeyIDs) {
             number += 1
             name = "\(base)-\(number)"
         }

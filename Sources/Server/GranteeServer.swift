@@ -57,10 +57,16 @@ package struct GranteeServer: Sendable {
     private func run(behind gate: Gate, onListening: @escaping @Sendable (Listening) async -> Void) async throws {
         _ = MetricsRegistry.shared
         try configuration.check()
+        let trust: Trust
+        do {
+            trust = try Trust(caFile: configuration.caFile)
+        } catch {
+            throw StartError(any: error, configuration)
+        }
         let home = try Home(configuration)
         let store = try await home.openStore()
         try await requireWhole(store)
-        let entry = try await Entry(home, store, configuration)
+        let entry = try await Entry(home, store, configuration, logger)
         let pages = try Pages()
         let console = try Console()
         do {
@@ -82,13 +88,13 @@ package struct GranteeServer: Sendable {
                     let egress = Egress(policy: .init(allowed: configuration.egressAllow, ownOrigins: own, proxy: configuration.outboundProxy)) {
                         gate.broker?.noteEgressException(host: $0.authority)
                     }
-                    let trust = try Trust(caFile: configuration.caFile)
                     let transport = AsyncHTTPTransport(egress: egress, trust: trust)
                     var rules = Broker.Configuration(publicURL: publicURL.origin, forbidPasswordGrant: configuration.forbidPasswordGrant)
                     rules.activityDays = configuration.activityDays
                     rules.masterKeyFile = home.masterKeyFile
                     rules.version = ServerFacts.version
                     if let node = entry.node { rules.node = node }
+                    rules.lostNodes = entry.lostNodes
                     let broker = Broker(
                         store: store, keyring: entry.keyring, transport: transport, patientTransport: transport.waiting(Self.longestAnswer), egress: egress,
                         logger: logger, configuration: rules)
@@ -100,16 +106,21 @@ package struct GranteeServer: Sendable {
                         broker: broker, gateway: gateway, pages: pages, console: console, publicURL: publicURL,
                         metricsNeedKey: !(configuration.isLoopback && publicURL.isLoopback),
                         trustedProxies: configuration.trustedProxies,
-                        facts: ServerFacts(configuration, home, listeningURL: url, startedAt: broker.now), logger: logger)
+                        facts: ServerFacts(configuration, home, node: entry.node, listeningURL: url, startedAt: broker.now), logger: logger)
                     gate.open(faces)
                     group.addTask { try await broker.run() }
                     if let metricsPort = configuration.metricsPort {
                         group.addTask {
                             let plain = HTTPServerBuilder.http1(configuration: .init(idleTimeout: TimeAmount(configuration.gatewayLimits.keepAlive)))
-                            try await self.serve(MetricsFace(broker: broker, gate: gate), plain, host: host, port: metricsPort) { _, _ in }
+                            do {
+                                try await self.serve(MetricsFace(broker: broker, gate: gate), plain, host: host, port: metricsPort) { _, _ in }
+                            } catch let error as IOError {
+                                throw StartError(listening: error, on: host, port: metricsPort, setting: "--metrics-port")
+                            }
                         }
                     }
                     try home.directory?.writeServerFile(url: url)
+                    sayWho(entry, home)
                     await onListening(Listening(url: url, publicURL: publicURL.origin, adminKey: entry.adminKey, broker: broker))
                     break
                 }
@@ -127,6 +138,12 @@ package struct GranteeServer: Sendable {
             throw StartError(
                 "the server ended before it could write tokens that it had received", hint: "free the disk; whose tokens are lost has to connect again")
         }
+    }
+
+    private func sayWho(_ entry: Entry, _ home: Home) {
+        var facts: Logger.Metadata = ["version": "\(ServerFacts.version)", "database": "\(home.location.isShared ? home.location.shown : "SQLite")"]
+        if let node = entry.node { facts["node"] = "\(node)" }
+        logger.info("started", metadata: facts)
     }
 
     /// Wherever our listeners answer: no target, even where its network is allowed.

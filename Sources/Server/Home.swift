@@ -64,21 +64,38 @@ struct Home: Sendable {
         return databasePath.flatMap { path in size(path).map { $0 + (size(path + "-wal") ?? 0) } }
     }
 
+    var masterKeyIDs: [String] { masterKeys.ids }
+
+    /// That an admin key which is there already can be used; before anything is written.
+    func checkAdminKey() throws(StartError) {
+        guard configuredAdminKey == nil, let directory else { return }
+        do throws(DataDirectoryError) {
+            guard let key = try directory.existingAdminKey() else { return }
+            try Self.check(key, in: directory)
+        } catch {
+            throw StartError(error.message, hint: error.hint)
+        }
+    }
+
+    private static func check(_ adminKey: String, in directory: DataDirectory) throws(DataDirectoryError) {
+        guard adminKey.utf8.count >= 32 else {
+            throw DataDirectoryError(
+                "the admin API key in \(directory.path)/admin.key is shorter than 32 characters", hint: "remove the file to have a new one made")
+        }
+    }
+
     /// The one that was configured, else the data directory's, made at the first start; without a data directory `nil`: the one
     /// that the database has. After the keyring was opened: a start with a wrong master key leaves nothing behind.
     func adminKey() throws(StartError) -> String? {
         if let configuredAdminKey { return configuredAdminKey }
         guard let directory else { return nil }
-        let key: String
-        do {
-            key = try directory.adminKey { "gk_admin_" + Entropy.system.token(bytes: 32) }
+        do throws(DataDirectoryError) {
+            let key = try directory.adminKey { "gk_admin_" + Entropy.system.token(bytes: 32) }
+            try Self.check(key, in: directory)
+            return key
         } catch {
             throw StartError(error.message, hint: error.hint)
         }
-        guard key.utf8.count >= 32 else {
-            throw StartError("the admin API key in \(directory.path)/admin.key is shorter than 32 characters", hint: "remove the file to have a new one made")
-        }
-        return key
     }
 
     func openStore() async throws(StartError) -> any Store {

@@ -13,7 +13,9 @@ struct Offline: Sendable {
         try configuration.check()
         let location = try configuration.storeLocation ?? .sqlite(path: configuration.dataDirectory + "/grantee.sqlite")
         if case .sqlite(let path) = location, !FileManager.default.fileExists(atPath: path) {
-            throw StartError("there is no database at \(path)", hint: "name the data directory with --data-dir, or the database with --database-url")
+            throw StartError(
+                "there is no database at \(path)",
+                hint: "name the data directory with --data-dir, or the database by --database-url or GRANTEE_DATABASE_URL_FILE")
         }
         do {
             let masterKeys = try Keyring.MasterKeys(parsing: try configuration.masterKeys ?? DataDirectory.masterKeys(of: configuration.dataDirectory))

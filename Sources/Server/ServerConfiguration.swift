@@ -13,6 +13,8 @@ package struct ServerConfiguration: Sendable {
     package var publicURL: String?
     /// `nil` = `sqlite:DATA_DIR/grantee.sqlite`.
     package var databaseURL: String?
+    /// Where that came from, for errors.
+    package var databaseSetting = "--database-url"
     /// `nil` = made in the data directory.
     package var masterKeys: String?
     /// `nil` = made in the data directory.
@@ -45,7 +47,9 @@ package struct ServerConfiguration: Sendable {
         if let adminKey, adminKey.utf8.count < 32 || !adminKey.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
             throw StartError(
                 "the admin API key must be at least 32 visible ASCII characters",
-                hint: "set GRANTEE_ADMIN_KEY to a longer one, or leave it out to have one made")
+                hint: isAlone
+                    ? "set GRANTEE_ADMIN_KEY to a longer one, or leave it out to have one made"
+                    : "set GRANTEE_ADMIN_KEY_FILE to a file with a longer one, such as `openssl rand -hex 32` writes; it is the same on every node")
         }
         if publicURL == nil, !isLoopback {
             throw StartError("--public-url is required when --host is not a loopback address", hint: "name the https URL that browsers reach this server at")

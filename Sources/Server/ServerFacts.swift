@@ -9,6 +9,10 @@ struct ServerFacts: Sendable {
     /// Where it listens; the public URL may be a reverse proxy's.
     let listeningURL: String
     let startedAt: Timestamp
+    /// Where the database is that many nodes share, without a password; `nil` for a file.
+    let sharedDatabase: String?
+    /// This one, among those that share it.
+    let node: String?
     /// The file and what waits beside it; `nil` when it cannot be asked.
     let databaseBytes: @Sendable () -> Int?
     /// Who copies the data directory has both: the ciphertexts, and what opens them.
@@ -22,9 +26,11 @@ struct ServerFacts: Sendable {
     let activityDays: Int
     let gatewayLimits: GatewayLimits
 
-    init(_ configuration: ServerConfiguration, _ home: Home, listeningURL: String, startedAt: Timestamp) {
+    init(_ configuration: ServerConfiguration, _ home: Home, node: String?, listeningURL: String, startedAt: Timestamp) {
         self.listeningURL = listeningURL
         self.startedAt = startedAt
+        sharedDatabase = home.location.isShared ? home.location.shown : nil
+        self.node = node
         databaseBytes = { home.databaseBytes }
         keyLiesBesideDatabase = home.keyLiesBesideDatabase
         egressAllow = configuration.egressAllow.map(\.description)

@@ -76,7 +76,7 @@ extension ServerConfiguration {
     var storeLocation: StoreLocation? {
         get throws(StartError) {
             guard let databaseURL else { return nil }
-            return try StoreLocation(parsing: databaseURL)
+            return try StoreLocation(parsing: databaseURL, setting: databaseSetting)
         }
     }
 

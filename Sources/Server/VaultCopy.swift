@@ -15,6 +15,18 @@ package struct VaultCopy: Sendable {
         package let isSame: Bool
     }
 
+    /// A data directory, `sqlite:PATH`, or a PostgreSQL URL.
+    package struct Place: Sendable {
+        let text: String
+        let setting: String
+
+        /// - Parameter setting: where the text came from, for errors.
+        package init(_ text: String, setting: String) {
+            self.text = text
+            self.setting = setting
+        }
+    }
+
     package enum Phase: Sendable { case reading, copying, checking }
     package typealias Progress = @Sendable (_ phase: Phase, _ done: Int, _ total: Int) -> Void
 
@@ -29,10 +41,9 @@ package struct VaultCopy: Sendable {
     package var isSame: Bool { tables.allSatisfy(\.isSame) }
 
     /// Copies, or goes on with a copy that was begun, and compares what both hold. The source is marked as moved.
-    /// - Parameters:
-    ///   - from: a data directory, `sqlite:PATH`, or a PostgreSQL URL; so is `to`, which has to be empty.
+    /// - Parameter to: has to be empty.
     /// - Throws: ``StartError``. Then no server starts on the target, and the source is as it was.
-    package static func run(from: String, to: String, progress: @escaping Progress) async throws(StartError) -> VaultCopy {
+    package static func run(from: Place, to: Place, progress: @escaping Progress) async throws(StartError) -> VaultCopy {
         try await withPlaces(from, to, progress) { copy, place in
             let digest = try await copy.run(at: Timestamp(Date()), to: place)
             return (digest, digest)
@@ -41,17 +52,20 @@ package struct VaultCopy: Sendable {
 
     /// Compares what two places hold, and changes nothing.
     /// - Throws: ``StartError`` when they cannot be compared; not because they differ.
-    package static func compare(from: String, to: String, progress: @escaping Progress) async throws(StartError) -> VaultCopy {
-        try await withPlaces(from, to, progress, isNew: false) { copy, _ in try await copy.compare() }
+    package static func compare(from: Place, to: Place, progress: @escaping Progress) async throws(StartError) -> VaultCopy {
+        try await withPlaces(from, to, progress, isNew: false) { copy, _ in
+            try await copy.requireCopied()
+            return try await copy.compare()
+        }
     }
 
     private static func withPlaces(
-        _ from: String, _ to: String, _ progress: @escaping Progress, isNew: Bool = true,
+        _ from: Place, _ to: Place, _ progress: @escaping Progress, isNew: Bool = true,
         _ body: (StoreCopy, _ place: String) async throws -> (source: StoreDigest, target: StoreDigest)
     ) async throws(StartError) -> VaultCopy {
-        let source = try CopyPlace(parsing: from, setting: "--from")
-        let target = try CopyPlace(parsing: to, setting: "--to")
-        guard from != to, !source.isSame(as: target) else { throw StartError("--from and --to name the same database") }
+        let source = try CopyPlace(parsing: from.text, setting: from.setting)
+        let target = try CopyPlace(parsing: to.text, setting: to.setting)
+        guard from.text != to.text, !source.isSame(as: target) else { throw StartError("--from and --to name the same database") }
         let opened = try await source.open(isNew: false)
         do {
             let openedTarget = try await target.open(isNew: isNew)
@@ -107,6 +121,7 @@ package struct VaultCopy: Sendable {
             try await opened.close()
             return (moved.at.rfc3339, moved.to)
         } catch {
+            try? await opened.store.letGo(owner)
             try? await opened.close()
             throw place.words(error)
         }

@@ -16,6 +16,8 @@ package protocol CopyableStore: Store {
     /// - Returns: what stays the same as long as nobody else writes to it.
     /// - Throws: ``CopyError`` when it is in use.
     func hold(for owner: String) async throws -> String
+    /// Sets a mark, if the store is still held as it was when ``hold(for:)`` gave this. - Returns: whether it is.
+    func setMark(_ mark: some VaultMark, held stamp: String) async throws -> Bool
     func letGo(_ owner: String) async throws
     /// Whether a copy holds it.
     func isHeld() async throws -> Bool

@@ -6,11 +6,7 @@ final class Held: Sendable {
     let store: any CopyableStore
     private let name: String
     private let owner = UUID().uuidString
-    private struct State {
-        var stamp: String?
-        var heldAt = ContinuousClock.now
-    }
-    private let state = Mutex(State())
+    private let stamp = Mutex<String?>(nil)
 
     /// - Parameter name: what it is called in an error.
     init(_ store: any CopyableStore, _ name: String) {
@@ -30,33 +26,44 @@ final class Held: Sendable {
         }
     }
 
-    /// Renews the hold when it is older than `age`.
-    func keep(_ age: Duration) async throws {
-        if state.withLock({ ContinuousClock.now - $0.heldAt >= age }) { try await hold() }
+    /// Renews the hold until it is cancelled, whatever the copy waits for meanwhile. That it lapsed shows in the end.
+    func keeper(every interval: Duration) -> Task<Void, Never> {
+        Task {
+            while true {
+                do { try await Task.sleep(for: interval) } catch { return }
+                _ = try? await store.hold(for: owner)
+            }
+        }
     }
 
     /// That nobody else has written since it was taken, nor does now.
     func requireUntouched() async throws { try await hold() }
 
+    /// Sets a mark in the transaction that sees that the store is still held as it was from the beginning.
+    func setMark(_ mark: some VaultMark) async throws {
+        guard let stamp = stamp.withLock({ $0 }), try await store.setMark(mark, held: stamp) else { throw wasUsed }
+    }
+
+    private var wasUsed: CopyError {
+        CopyError("\(name) was written to by another program meanwhile", hint: "stop the server that runs on it; then copy again")
+    }
+
     func letGo() async throws {
-        guard state.withLock({ $0.stamp != nil }) else { return }
+        guard stamp.withLock({ $0 != nil }) else { return }
         try await store.letGo(owner)
     }
 
     private func hold() async throws {
-        let begun = ContinuousClock.now
-        let stamp: String
+        let found: String
         do {
-            stamp = try await store.hold(for: owner)
+            found = try await store.hold(for: owner)
         } catch let error as CopyError {
             throw CopyError("\(name) \(error.message)", hint: error.hint, isPassing: error.isPassing)
         }
-        let isSame = state.withLock { state in
-            defer { (state.stamp, state.heldAt) = (state.stamp ?? stamp, begun) }
-            return state.stamp == nil || state.stamp == stamp
+        let isSame = stamp.withLock { stamp in
+            defer { stamp = stamp ?? found }
+            return stamp == nil || stamp == found
         }
-        guard isSame else {
-            throw CopyError("\(name) was written to by another program meanwhile", hint: "stop the server that runs on it; then copy again")
-        }
+        guard isSame else { throw wasUsed }
     }
 }

@@ -22,11 +22,24 @@ extension Keyring {
 
     private func knows(_ scope: UID) -> Bool { state.withLock { $0.idByScope[scope.text] } != nil }
 
+    /// The same value under the data key that seals now, where its own was retired meanwhile. Call it for what waited to be
+    /// written: a retired key is deleted in the end.
+    package func unlessRetired(_ sealed: Sealed, at place: Place, scope: UID) throws(KeyringError) -> Sealed {
+        let current = state.withLock { $0.idByScope[scope.text] }
+        return current == nil || current == sealed.dataKeyID ? sealed : try anew(sealed, at: place, scope: scope)
+    }
+
     /// Takes over what the store has. What it has no more still opens for a while what was read before.
     package func reload() async throws {
         try await changes.inTurn { [self] in
             let records = try await store.dataKeys()
-            try load(records)
+            do {
+                try load(records)
+            } catch KeyringError.damaged {
+                // The check value tells another master key under a known id from damage.
+                if let check = try await store.meta(Self.checkName) { try Self.verify(check, masterKeys) }
+                throw KeyringError.damaged
+            }
             let ids = Set(records.map(\.id))
             let scopes = Set(records.map(\.scope))
             state.withLock { state in

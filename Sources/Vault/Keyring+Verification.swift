@@ -100,7 +100,10 @@ extension KeyringError {
     fileprivate var words: String {
         switch self {
         case .badMasterKeys(let reason): reason
-        case .wrongMasterKey(let id): "it was sealed with another master key than those given (its id is \(id))"
+        case .wrongMasterKey(let id, let hasOtherBytes):
+            hasOtherBytes
+                ? "it was sealed with another master key than the one given: that has the same id, \(id), and other bytes"
+                : "it was sealed with another master key than those given (its id is \(id))"
         case .damaged: "it does not open: it was changed, or belongs to another place"
         case .noDataKey: "the data key that sealed it is gone"
         }

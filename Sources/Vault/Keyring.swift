@@ -162,8 +162,8 @@ package final class Keyring: Sendable {
             let text = try Envelope.open(Array(check[(Int(count) + 1)...]), key: master.key, additionalData: lengthPrefixed(["check", id]))
             guard text == checkText else { throw KeyringError.damaged }
         } catch {
-            // The same id with other bytes: the text is ours and public, so what does not open was sealed by another key.
-            throw .wrongMasterKey(id: id)
+            // The text is ours and public, so what does not open was sealed by another key.
+            throw .wrongMasterKey(id: id, hasOtherBytes: true)
         }
     }
 }
@@ -171,8 +171,8 @@ package final class Keyring: Sendable {
 package enum KeyringError: Error, Sendable, Hashable {
     /// The master key text is malformed; in words, without the text.
     case badMasterKeys(String)
-    /// The store was sealed with a master key that is not among those given, or has other bytes under this id.
-    case wrongMasterKey(id: String)
+    /// The store was sealed with a master key that is not among those given, or has other bytes under this id there.
+    case wrongMasterKey(id: String, hasOtherBytes: Bool = false)
     /// What is stored does not open though the key is right: it was damaged or moved.
     case damaged
     /// The data key is gone with its connection, or was never made.

@@ -13,14 +13,13 @@ extension Keyring {
         var first: Key { keys[0] }
         func find(_ id: String) -> Key? { keys.first { $0.id == id } }
 
-        /// `id:base64url of 32 bytes`, comma separated; white space around each is ignored.
+        /// `id:base64url of 32 bytes`, separated by commas, white space or both.
         /// - Throws: ``KeyringError/badMasterKeys(_:)`` naming the position, never the text.
         package init(parsing text: String) throws(KeyringError) {
             var keys: [Key] = []
-            for (index, entry) in text.split(separator: ",", omittingEmptySubsequences: false).enumerated() {
-                let place = "master key \(index + 1)"
-                let trimmed = String(entry).trimmingWhitespace()
-                let parts = trimmed.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            for entry in Self.entries(text) {
+                let place = "master key \(keys.count + 1)"
+                let parts = entry.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
                 guard parts.count == 2 else { throw .badMasterKeys("\(place) is not id:base64url") }
                 let id = String(parts[0])
                 guard (1...64).contains(id.utf8.count), id.utf8.allSatisfy({ Self.isIDByte($0) }) else {
@@ -33,10 +32,22 @@ extension Keyring {
                 guard Set(bytes).count > 8, !bytes.allSatisfy({ (0x20...0x7E).contains($0) }) else {
                     throw .badMasterKeys("\(place) is not random: repeated bytes, or text")
                 }
-                guard !keys.contains(where: { $0.id == id }) else { throw .badMasterKeys("\(place) repeats an id") }
-                keys.append(Key(id: id, key: SymmetricKey(data: bytes)))
+                let key = SymmetricKey(data: bytes)
+                if let earlier = keys.firstIndex(where: { $0.id == id }) {
+                    let first = "master key \(earlier + 1)"
+                    throw .badMasterKeys(keys[earlier].key == key ? "\(place) repeats \(first)" : "\(place) has the id of \(first), and other bytes")
+                }
+                keys.append(Key(id: id, key: key))
             }
             self.keys = keys
+        }
+
+        /// What stands between commas must not be nothing: there a key may be missing.
+        private static func entries(_ text: String) -> [Substring] {
+            text.split(separator: ",", omittingEmptySubsequences: false).flatMap { part in
+                let words = part.split(whereSeparator: \.isWhitespace)
+                return words.isEmpty ? [""] : words
+            }
         }
 
         private init(keys: [Key]) { self.keys = keys }
@@ -66,14 +77,5 @@ extension Keyring {
         package static func generate() -> String {
             "k1:" + SymmetricKey(size: .bits256).withUnsafeBytes { Base64URL.encode($0) }
         }
-    }
-}
-
-extension String {
-    func trimmingWhitespace() -> String {
-        let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" || $0 == "\r\n" }
-        let start = drop(while: isSpace)
-        guard let end = start.lastIndex(where: { !isSpace($0) }) else { return "" }
-        return String(start[...end])
     }
 }

@@ -26,4 +26,6 @@ package struct PoolFigures: Sendable, Hashable {
 /// A ``Store`` that speaks to its database over connections.
 package protocol PooledStore: Store {
     var poolFigures: PoolFigures { get }
+    /// What the whole database takes on its server's disk.
+    func databaseBytes() async throws -> Int
 }

@@ -29,9 +29,10 @@ package protocol SharedStore: Store {
     // MARK: Nodes
 
     /// Takes a name that no node has. - Returns: whether it was free.
-    func claimNode(_ name: String, version: String) async throws -> Bool
+    /// - Parameter masterKeyIDs: of the master keys that the node has, the one first that seals.
+    func claimNode(_ name: String, version: String, masterKeyIDs: [String]) async throws -> Bool
     /// That this node is at work: to be called every few seconds.
-    func noteNode(_ name: String, version: String) async throws
+    func noteNode(_ name: String, version: String, masterKeyIDs: [String]) async throws
     func removeNode(_ name: String) async throws
     /// Those that were at work within the last fifteen seconds, in the order of their names.
     func nodesAtWork() async throws -> [NodeRecord]
@@ -78,11 +79,14 @@ package struct Changes: Sendable {
 package struct NodeRecord: Sendable, Hashable {
     package var name: String
     package var version: String
+    /// Of the master keys that it has, the one first that seals.
+    package var masterKeyIDs: [String]
     package var startedAt: Timestamp
     package var seenAt: Timestamp
-    package init(name: String, version: String, startedAt: Timestamp, seenAt: Timestamp) {
+    package init(name: String, version: String, masterKeyIDs: [String], startedAt: Timestamp, seenAt: Timestamp) {
         self.name = name
         self.version = version
+        self.masterKeyIDs = masterKeyIDs
         self.startedAt = startedAt
         self.seenAt = seenAt
     }

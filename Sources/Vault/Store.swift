@@ -360,4 +360,9 @@ package enum StoreError: Error, Sendable, Hashable {
     case newerSchema(String)
     /// Another server holds the data directory.
     case locked
+
+    /// How the words of a database begin that cannot be spoken to.
+    package static let awayWords = "the database does not answer"
+    /// Nothing can be asked, whatever it is: it comes back by itself, or not.
+    package var isAway: Bool { if case .unavailable(let reason) = self { reason.hasPrefix(Self.awayWords) } else { false } }
 }

@@ -51,7 +51,7 @@ package struct StoreCopy: Sendable {
             try await source.requireUntouched()
             try await target.requireUntouched()
             Failpoint.pass("copy.checked")
-            try await source.store.setMark(MovedMark(at: now, to: place))
+            try await source.setMark(MovedMark(at: now, to: place))
             Failpoint.pass("copy.moved")
             try await target.store.changeMeta([CopyMark.name: nil])
             return found
@@ -68,11 +68,26 @@ package struct StoreCopy: Sendable {
         }
     }
 
+    /// - Throws: ``CopyError`` where there is nothing to compare with.
+    package func requireCopied() async throws {
+        guard try await !source.store.dataKeys().isEmpty else {
+            throw CopyError("the source holds no vault", hint: "no server has run on it; name another")
+        }
+        guard try await target.store.mark(CopyMark.self) == nil else {
+            throw CopyError("the copy in the target is not finished", hint: "run the same command without --verify: it goes on where it ended")
+        }
+        guard try await !target.store.dataKeys().isEmpty else {
+            throw CopyError("nothing was copied there: the target holds no vault", hint: "run the same command without --verify")
+        }
+    }
+
     /// Both are let go, however it ends; a hold that cannot be given back ends by itself.
     private func holding<R>(_ body: () async throws -> R) async throws -> R {
         do {
             try await source.take(patience: Self.patience)
             try await target.take(patience: Self.patience)
+            let keepers = [source.keeper(every: Self.holdAge), target.keeper(every: Self.holdAge)]
+            defer { for keeper in keepers { keeper.cancel() } }
             let result = try await body()
             try await source.letGo()
             try await target.letGo()
@@ -133,8 +148,6 @@ package struct StoreCopy: Sendable {
                 Failpoint.pass("copy.page")
                 done += page.count
                 progress(.copying, done, total)
-                try await source.keep(Self.holdAge)
-                try await target.keep(Self.holdAge)
             }
             if table.isNumbered { try await target.store.setLastNumber(of: table, to: try await source.store.lastNumber(of: table)) }
             Failpoint.pass("copy.table")
@@ -159,8 +172,6 @@ package struct StoreCopy: Sendable {
                 after = Array(last.prefix(table.key.count))
                 done += page.count
                 progress(phase, done, total)
-                try await source.keep(Self.holdAge)
-                try await target.keep(Self.holdAge)
             }
             let number = table.isNumbered ? try await held.store.lastNumber(of: table) : nil
             tables.append(.init(name: table.name, rows: hash.rows, lastNumber: number, sha256: hash.sha256))

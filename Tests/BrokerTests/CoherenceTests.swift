@@ -1,3 +1,5 @@
+import Logging
+import Synchronization
 import Testing
 import Vault
 
@@ -101,5 +103,71 @@ struct CoherenceTests {
         #expect(bench.broker.isCoherent)
         #expect(bench.broker.changesAge == nil)
         #expect(try await bench.broker.lookUp { nil } == nil)
+    }
+
+    /// A node that was given other master keys than another one serves nothing, and says once what it lacks.
+    @Test func aMissingMasterKeyIsNotTakenForADatabaseThatIsAway() async throws {
+        let (bench, _) = try await nodes()
+        let lines = Mutex<[String]>([])
+        let k1 = bench.main.broker.keyring.masterKeys
+        let node = Broker(
+            store: bench.store, keyring: try await Keyring(masterKeys: k1, store: bench.store), transport: bench.wires[1],
+            egress: bench.main.broker.egress, clock: bench.main.time.wall,
+            logger: Logger(label: "test") { _ in TestLog { line in lines.withLock { $0.append(line) } } },
+            configuration: bench.nodes[1].configuration)
+        await node.followChanges()
+        func code() async throws -> Problem? {
+            do throws(Problem) {
+                try await node.catchUp()
+                return nil
+            } catch {
+                return error
+            }
+        }
+        #expect(try await code() == nil)
+
+        let k2 = k1.withNewKey(besides: [])
+        try await bench.main.broker.keyring.adopt(k2)
+        _ = try await bench.main.broker.keyring.rewrap()
+        bench.store.note(.dataKeys)
+        for _ in 0..<3 { await node.followChanges() }
+        try await Task.sleep(for: Coherence.limit + .milliseconds(50))
+        for _ in 0..<3 {
+            let problem = try #require(try await code())
+            #expect(problem.code == .unavailable && problem.retryAfter == 1)
+            #expect(problem.detail == "the vault is sealed with a master key that this server was not given")
+            #expect(await node.unreadiness() == [.keys])
+        }
+        let errors = lines.withLock { lines in lines.filter { $0.hasPrefix("error ") || $0.hasPrefix("critical ") } }
+        #expect(errors.count == 1 && errors.first?.contains("master key that this server was not given") == true, "\(errors)")
+        #expect(errors.first?.hasSuffix("master_key=k2") == true, "\(errors)")
+
+        try await node.keyring.adopt(k2)
+        await node.followChanges()
+        #expect(try await code() == nil)
+        #expect(await node.unreadiness().isEmpty)
+        #expect(lines.withLock { lines in lines.contains { $0.hasPrefix("notice everything in the vault opens again") } })
+        #expect(!lines.withLock { lines in lines.contains { $0.contains("database does not answer") } })
+    }
+
+    @Test func nothingIsRotatedToAMasterKeyThatANodeAtWorkLacks() async throws {
+        let (bench, _) = try await nodes()
+        let node = bench.nodes[0]
+        let admin = bench.main.admin
+        for (name, ids) in [("fine", ["k2", "k1"]), ("late", ["k1"]), ("later", ["k1"])] {
+            try await bench.store.noteNode(name, version: "1", masterKeyIDs: ids)
+        }
+        try await node.keyring.adopt(node.keyring.masterKeys.withNewKey(besides: []))
+        let before = try await bench.store.dataKeys()
+        let problem = await #expect(throws: Problem.self) { try await node.rotation(dataKeys: true, by: admin) }
+        #expect(problem?.code == .conflict)
+        #expect(problem?.detail.hasPrefix("the master key k2 is not known to every node: late, later could") == true, "\(problem?.detail ?? "")")
+        #expect(try await bench.store.dataKeys() == before)
+        #expect(try await !node.vaultStatus(for: admin).isRotating)
+
+        try await bench.store.noteNode("late", version: "1", masterKeyIDs: ["k1", "k2"])
+        try await bench.store.removeNode("later")
+        let rotation = try await node.rotation(dataKeys: false, by: admin)
+        #expect(rotation.masterKeyID == "k2" && rotation.rewrapped == before.count && rotation.removableMasterKeys == ["k1"], "\(rotation)")
     }
 }

@@ -16,6 +16,7 @@ final class LeasingStore: SharedStore {
         var endpointChanges = 0
         var endpointDelay: Duration?
         var isAway = false
+        var nodes: [String: (version: String, masterKeyIDs: [String])] = [:]
         /// What is told of changes; `nil` = everything may have changed, each time.
         var log: [Changes.Item]?
         var polls = 0
@@ -114,10 +115,25 @@ final class LeasingStore: SharedStore {
         }
     }
     func forgetChanges() async throws {}
-    func claimNode(_ name: String, version: String) async throws -> Bool { true }
-    func noteNode(_ name: String, version: String) async throws {}
-    func removeNode(_ name: String) async throws {}
-    func nodesAtWork() async throws -> [NodeRecord] { [] }
+    func claimNode(_ name: String, version: String, masterKeyIDs: [String]) async throws -> Bool {
+        state.withLock { state in
+            guard state.nodes[name] == nil else { return false }
+            state.nodes[name] = (version, masterKeyIDs)
+            return true
+        }
+    }
+    func noteNode(_ name: String, version: String, masterKeyIDs: [String]) async throws {
+        state.withLock { $0.nodes[name] = (version, masterKeyIDs) }
+    }
+    func removeNode(_ name: String) async throws { state.withLock { $0.nodes[name] = nil } }
+    func nodesAtWork() async throws -> [NodeRecord] {
+        let now = time.wall.now()
+        return state.withLock { state in
+            state.nodes.sorted { $0.key < $1.key }.map { name, node in
+                NodeRecord(name: name, version: node.version, masterKeyIDs: node.masterKeyIDs, startedAt: now, seenAt: now)
+            }
+        }
+    }
     func takeLostNodes() async throws -> [NodeRecord] { [] }
 }
 

@@ -186,9 +186,29 @@ import Vault
         #expect(await next.value == "at-kept")
         bench.wires[0].letGo()
         #expect(await late.value == "conflict")
-        try await bench.until("the late tokens are revoked") { bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "rt-late" } }
-        #expect(!bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "rt-kept" })
+        try await bench.until("the late access token is revoked") { bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == "at-late" } }
+        // With a refresh token goes everything that came from the same consent, the live tokens too.
+        #expect(!bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"]?.hasPrefix("rt-") == true })
         #expect(try await bench.token(0) == "at-kept")
+    }
+
+    /// What the consent before gave is of no use to anybody, and nothing that lives comes from it.
+    @Test func aLateAnswerIsRevokedWholeWhenAPersonGrantedAccessAnew() async throws {
+        let bench = try await NodesBench()
+        try await bench.expired()
+        // So that the grant was refreshed before.
+        #expect(try await bench.token(1) == "at-1")
+        bench.provider.script(tokens("late"))
+        bench.wires[0].holdAnswers()
+        let late = bench.ask(0, "app", .init(forceRefresh: true))
+        try await bench.until("the holder is answered") { bench.wires[0].held == 1 }
+        bench.main.time.advance(.seconds(1))
+        try await bench.main.importGrant("app", access: "at-new", refresh: "rt-new")
+        bench.wires[0].letGo()
+        #expect(await late.value == "conflict")
+        for token in ["at-late", "rt-late"] {
+            try await bench.until("\(token) is revoked") { bench.provider.seen.contains { $0.path == "/revoke" && $0.form["token"] == token } }
+        }
     }
 
     @Test func aLateAnswerHealsAGrantWhoseGenerationDidNotMove() async throws {

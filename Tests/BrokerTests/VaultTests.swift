@@ -470,7 +470,8 @@ private final class Traffic: Sendable {
             // Another account's connection makes it sure, too.
             try await home.put("app", "w", in: broker, by: admin)
             #expect(try await broker.vaultStatus(for: admin).mayBeSpent == 1)
-            await #expect(throws: Problem.self) { try await broker.text("app", "u", for: admin) }
+            let problem = await #expect(throws: Problem.self) { try await broker.text("app", "u", for: admin) }
+            #expect(problem?.detail.hasPrefix("the database is a backup of ") == true, "\(String(describing: problem))")
             let grant = try await broker.grant(connectionID: "app", subject: "u", for: admin).grant
             #expect(grant.state == .reauthorizationRequired && grant.stateReason == "outcome_unknown")
             #expect(try await broker.vaultStatus(for: admin).mayBeSpent == 0)
@@ -479,6 +480,8 @@ private final class Traffic: Sendable {
         try await home.run { broker, admin async throws in
             #expect(try await broker.vaultStatus(for: admin).restored?.restoredAt == at)
             #expect(try await broker.vaultStatus(for: admin).mayBeSpent == 0)
+            let problem = await #expect(throws: Problem.self) { try await broker.text("app", "u", for: admin) }
+            #expect(problem?.detail.hasPrefix("the database is a backup of ") == true, "\(String(describing: problem))")
         }
     }
 

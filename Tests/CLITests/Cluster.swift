@@ -16,7 +16,7 @@ final class Cluster: Sendable {
     /// Its URL, as its owner connects.
     let database: String
     let adminKey = "gk_admin_" + Entropy.system.token(bytes: 32)
-    private let masterKeys = "k1:" + Entropy.system.token(bytes: 32)
+    let masterKeys = "k1:" + Entropy.system.token(bytes: 32)
     private let started = Mutex<[Program]>([])
     private let relays = Mutex<[Relay]>([])
 

@@ -101,5 +101,20 @@
                 try await cluster.expectWholeActivity()
             }
         }
+
+        @Test func aNodeThatDiedAndIsStartedAtOnceKeepsItsName() async throws {
+            try await Cluster.with { cluster in
+                let node = try await cluster.start("node")
+                try await eventually("its start is written down") { try await cluster.entries("node.started")["node"] == 1 }
+                await node.kill()
+                let back = try await cluster.start("node")
+                #expect(try await cluster.postgres.query("SELECT name FROM node", in: cluster.database) == "node")
+                // There was nobody else to tell of its end.
+                try await eventually("it tells of its own end") { try await cluster.entries("node.recovered") == ["node": 1] }
+                await back.stop()
+                #expect(try await cluster.entries("node.started") == ["node": 2])
+                try await cluster.expectWholeActivity()
+            }
+        }
     }
 #endif

@@ -4,6 +4,7 @@ nginx and two nodes of a folder of its own. Nodes are restarted one after the ot
 Usage: operations.py GRANTEE. Needs PostgreSQL's server and nginx: scripts/prepare tests.
 """
 
+import concurrent.futures
 import contextlib
 import glob
 import http.client
@@ -243,8 +244,8 @@ class Nginx:
         user = "user root;\n" if os.getuid() == 0 else ""
         (folder / "main.conf").write_text(
             f"{user}daemon off;\nworker_processes 2;\npid {folder}/pid;\nerror_log {folder}/errors;\nevents {{ worker_connections 1024; }}\n"
-            f"http {{\n{temporary}include {folder}/grantee.conf;\n}}\n")
-        self.errors = folder / "errors"
+            f"http {{\n{temporary}access_log {folder}/requests;\ninclude {folder}/grantee.conf;\n}}\n")
+        self.errors, self.requests, self.plain_port = folder / "errors", folder / "requests", plain_port
         program = shutil.which("nginx") or "/usr/sbin/nginx"
         self.process = subprocess.Popen([program, "-c", folder / "main.conf", "-e", self.errors], stderr=subprocess.DEVNULL)
         eventually("nginx listens", lambda: self.listens(port))
@@ -267,14 +268,15 @@ class Caddy:
         folder.mkdir()
         text = (DEPLOY / "Caddyfile").read_text()
         for old, new in {
+            "\n{\n": "\n{\n\tadmin off\n\tauto_https disable_redirects\n",
             "grantee.example.com {": f"https://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {certificate} {key}",
             "127.0.0.1:8081": f"127.0.0.1:{nodes[0]}", "127.0.0.1:8082": f"127.0.0.1:{nodes[1]}",
         }.items():
             assert old in text, f"deploy/Caddyfile has no {old}"
             text = text.replace(old, new)
         file = folder / "Caddyfile"
-        file.write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + text)
-        self.errors = folder / "errors"
+        file.write_text(text)
+        self.errors, self.port = folder / "errors", port
         self.process = subprocess.Popen(
             [program, "run", "--adapter", "caddyfile", "--config", file], env={"HOME": str(folder), "XDG_DATA_HOME": str(folder), "PATH": "/usr/bin:/bin"},
             stdout=subprocess.DEVNULL, stderr=open(self.errors, "w"))
@@ -283,6 +285,11 @@ class Caddy:
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
 
 
 class API(http.server.BaseHTTPRequestHandler):
@@ -463,6 +470,8 @@ class Site:
             document = {"id": name, "name": name, "oauth": oauth} | ({"base_url": base} if base else {})
             self.api(self.nodes[0], "POST", "/v1/connections", document)
         self.shell.run("ask")
+        chains = self.shell.run("activity")
+        assert re.search(r"^one +\d+ .* whole$", chains, re.M), chains
 
     def expect_one_token(self):
         tokens = {self.api(node, "GET", "/v1/connections/machine/token")["access_token"] for node in self.nodes}
@@ -572,6 +581,20 @@ class Site:
         self.expect_one_token()
 
     def rotate(self):
+        step("the files of master keys, with and without a newline at their end")
+        for end in ["", "\n"]:
+            sample = self.folder / f"keys-{len(end)}"
+            sample.mkdir()
+            file = sample / "master-keys"
+            file.write_text("k1:OLD" + end)
+            file.chmod(0o600)
+            there = lambda text: text.replace("/etc/grantee", str(sample))
+            for name, expected in [("rotate-add", ["k1", "k2"]), ("rotate-first", ["k2", "k1"]), ("rotate-remove", ["k2"])]:
+                self.shell.run(name, there)
+                keys = [entry.split(":")[0] for entry in file.read_text().split()]
+                assert keys == expected and "," not in file.read_text(), f"{name}: {keys}"
+                assert file.stat().st_mode & 0o777 == 0o600, f"{name}: mode {file.stat().st_mode:o}"
+
         step("another master key across two nodes, under load")
         first = (self.folder / "etc/grantee/master-keys").read_text()
         with Load(self.port, self.nginx.certificate, self.key, callers=4) as load:
@@ -579,13 +602,13 @@ class Site:
             self.restart_all()
             self.shell.run("rotate-first")
             self.restart_all()
-            assert (self.folder / "etc/grantee/master-keys").read_text().split(",")[1].strip() == first.strip()
+            assert (self.folder / "etc/grantee/master-keys").read_text().split()[1] == first.strip()
             self.shell.run("rotate")
             self.shell.run("rotate-remove")
             self.restart_all()
         load.expect_whole()
         now = (self.folder / "etc/grantee/master-keys").read_text()
-        assert now.startswith("k2:") and "," not in now, "the old key was not removed"
+        assert now.startswith("k2:") and len(now.split()) == 1, "the old key was not removed"
         assert self.database.ask("SELECT string_agg(DISTINCT master_key_id, ' ') FROM grantee.data_key", "grantee_restored") == "k2"
         self.expect_one_token()
 
@@ -602,6 +625,54 @@ class Site:
             if entry["action"] == "node.recovered" and "two" in (entry.get("detail") or "")]
         eventually("a dead node is noticed", recovered)
 
+    def lose_nodes(self):
+        step("callbacks come while a node is down, and while both are")
+        codes = []
+
+        def visit(port, path):
+            """As a browser does, with a code that was not there before."""
+            codes.append(f"code-{len(codes)}-{os.urandom(12).hex()}")
+            scheme, tls = ("http", None) if port == self.nginx.plain_port else ("https", ssl.create_default_context(cafile=self.nginx.certificate))
+            request = urllib.request.Request(
+                f"{scheme}://localhost:{port}{path.format(codes[-1])}", headers={"Referer": f"https://localhost:{port}/connect/{codes[-1]}"})
+            try:
+                with urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=tls)).open(request, timeout=30) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        paths = [
+            "/oauth/callback/app?state=s&code={}", "/connect/{}", "/connect/{}/continue", "/console/sign-in/{}", "//connect/{}", "/assets/grantee.css"]
+        program = shutil.which("caddy")
+        key = self.nginx.certificate.with_suffix(".key")
+        caddy = Caddy(self.folder / "caddy-down", program, free_port(), self.nginx.certificate, key, self.ports) if program else None
+        doors = [self.port] + ([caddy.port] if caddy else [])
+        try:
+            assert visit(self.nginx.plain_port, paths[0]) == 301
+            # Twice: one of the two goes to the node that is down.
+            for path in paths * 2:
+                for door in doors:
+                    assert visit(door, path) < 500, path
+                # nginx leaves a node alone for a second that refused it.
+                time.sleep(1.1)
+            self.nodes[0].stop()
+            with concurrent.futures.ThreadPoolExecutor(12) as visitors:
+                answers = list(visitors.map(lambda visited: visit(*visited), [(door, path) for door in doors for path in paths]))
+            assert set(answers) <= {502, 503}, answers
+            # What holds no secret is still in the log: it has to tell of a node that is down.
+            visit(self.port, "/v1/connections")
+            assert "/v1/connections" in self.nginx.errors.read_text(), self.nginx.errors.read_text()
+        finally:
+            if caddy:
+                caddy.stop()
+        logs = [self.nginx.errors, self.nginx.requests, *([caddy.errors] if caddy else []), *self.folder.glob("*.log")]
+        for log in logs:
+            text = log.read_text()
+            for code in codes[:-1]:
+                assert code not in text, f"{log} holds a code:\n" + "\n".join(line for line in text.splitlines() if code in line)
+        if caddy:
+            assert '"logger":"http.log.error"' in caddy.errors.read_text(), "Caddy's log does not tell of nodes that are down"
+
     def check_files(self):
         step("the unit and the image's description")
         if shutil.which("systemd-analyze"):
@@ -617,7 +688,7 @@ class Site:
         step("no secret is in a log")
         secrets = [text for name in ["admin-key", "master-keys"] for text in re.split(r"[,:\s]", (self.folder / "etc/grantee" / name).read_text())]
         secrets.append(re.search(r":([^:@]+)@", (self.folder / "etc/grantee/database-url").read_text()).group(1))
-        for log in [*self.folder.glob("*.log"), self.folder / "postgresql/log", self.nginx.errors]:
+        for log in [*self.folder.glob("*.log"), self.folder / "postgresql/log", self.nginx.errors, self.nginx.requests]:
             text = log.read_text()
             for secret in secrets:
                 assert len(secret) < 20 or secret not in text, f"{log.name} holds a secret"
@@ -673,6 +744,7 @@ def main():
             site.back_up()
             site.rotate()
             site.remove_node()
+            site.lose_nodes()
             site.check_logs()
             site.page.finish()
         except BaseException:

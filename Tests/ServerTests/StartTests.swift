@@ -182,6 +182,13 @@ import Testing
         }
     }
 
+    @Test func whatWasConfiguredIsLookedAtBeforeAnythingIsWritten() async throws {
+        try await place { directory in
+            try await expectRefusal(directory, "--ca-file") { $0.caFile = "/no/such/file" }
+            #expect(!FileManager.default.fileExists(atPath: directory))
+        }
+    }
+
     @Test func anotherKindOfDatabaseIsRefused() async throws {
         try await place { directory in
             try await expectRefusal(directory, "--database-url must be sqlite:PATH") { $0.databaseURL = "mysql://user:pass@db.example/grantee" }
@@ -206,7 +213,9 @@ import Testing
         try await used { directory in
             let before = try files(directory)
             let other = Self.masterKey("k1")
-            try await expectRefusal(directory, "sealed with another master key") { $0.masterKeys = other }
+            try await expectRefusal(directory, "sealed with another master key than the one given: that has the same id, k1, and other bytes") {
+                $0.masterKeys = other
+            }
             try await expectRefusal(directory, "its id is k1") { $0.masterKeys = Self.masterKey("k9") }
             try write(Data(other.utf8), directory + "/master.key")
             try await expectRefusal(directory, "sealed with another master key")
@@ -368,6 +377,24 @@ import Testing
             #expect(try files(directory)["server.json"] == nil)
             try await listener.close().get()
             try await expectWhole(directory) { $0.port = port }
+        }
+    }
+
+    @Test func aMetricsPortInUseIsNamed() async throws {
+        try await used { directory in
+            let listener: any Channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0).get()
+            let port = try #require(listener.localAddress?.port)
+            // What it does first it may still do; then it ends.
+            let error = await #expect(throws: StartError.self) {
+                try await RunningServer.with(directory: directory) {
+                    $0.metricsPort = port
+                } _: { _ in
+                    try await Task.sleep(for: .seconds(5))
+                }
+            }
+            #expect(error == StartError("port \(port) on 127.0.0.1 is in use", hint: "choose another with --metrics-port"))
+            try await listener.close().get()
+            try await expectWhole(directory) { $0.metricsPort = port }
         }
     }
 

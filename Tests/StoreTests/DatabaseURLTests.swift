@@ -31,7 +31,7 @@
             "Within the machine: as the URL says",
             arguments: [
                 "postgres://u:secret@localhost/d", "postgres://u:secret@127.0.0.1/d", "postgres://u:secret@127.9.8.7:6000/d", "postgres://u:secret@[::1]/d",
-                "postgres://u@/d?host=/run/postgresql", "postgres://u@%2Frun%2Fpostgresql/d", "postgres://u@/d?host=@socket", "postgres:///d", "postgres://",
+                "postgres://u@/d?host=/run/postgresql", "postgres://u@%2Frun%2Fpostgresql/d", "postgres://u@/d?host=@socket", "postgres:///d",
                 "postgres://u:secret@/d?host=", "postgres://u:secret@localhost,127.0.0.1,[::1]/d", "postgres://u:secret@db.example/d?hostaddr=127.0.0.1",
             ])
         func local(_ url: String) throws {
@@ -100,6 +100,44 @@
             #expect(throws: DatabaseURLError("has a pool_size that is no number from 1 to 200", hint: nil)) {
                 try DatabaseURL("postgres://u@localhost/d?pool_size=\(size)")
             }
+        }
+
+        @Test(
+            "A URL that is not taken says which part of it is wrong",
+            arguments: [
+                ("postgres://u:secret@db.example:x/d", "has a port that is no number from 1 to 65535"),
+                ("postgres://u:secret@db.example:70000/d", "has a port that is no number from 1 to 65535"),
+                ("postgres://u:secret@db.example:0/d", "has a port that is no number from 1 to 65535"),
+                ("postgres://u:secret@db.example/d?schema=public", "has a parameter that PostgreSQL does not know: schema"),
+                ("postgres://u:secret@localhost/d?connection_limit=5&sslmode=prefer", "has a parameter that PostgreSQL does not know: connection_limit"),
+                ("postgres://u:secret@localhost/d?sec%72et!=1", "has a parameter that PostgreSQL does not know"),
+                ("postgres://u:secret@localhost/d?sslmode", "has a parameter without a value"),
+                ("postgres://u:50%secret@db.example/d", "has a % that two hexadecimal digits do not follow"),
+                ("postgres://u:sec@ret@db.example/d", "cannot be read"), ("postgres://u:sec/ret@db.example/d", "cannot be read"),
+                ("postgres://", "names no database"), ("postgres://u:secret@db.example", "names no database"),
+                ("postgres://u:secret@localhost/?sslmode=prefer", "names no database"),
+                ("postgres://u:secret@localhost/d?sslmode=secret", "has an sslmode that there is not"),
+                ("postgres://u:secret@db.example/d?sslmode=secret", "has an sslmode that there is not"),
+            ])
+        func parts(_ url: String, words: String) {
+            let error = #expect(throws: DatabaseURLError.self) { try DatabaseURL(url) }
+            #expect(error?.message == words)
+            #expect(error?.hint?.isEmpty == false)
+            let said = (error?.message ?? "") + (error?.hint ?? "")
+            #expect(!said.contains("secret"))
+        }
+
+        @Test func aRootWithoutACertificateIsRefused() throws {
+            let file = FileManager.default.temporaryDirectory.appending(path: "roots-\(UUID().uuidString).pem").path
+            defer { try? FileManager.default.removeItem(atPath: file) }
+            for text in ["", "not a certificate", "-----BEGIN PRIVATE KEY-----"] {
+                try Data(text.utf8).write(to: URL(fileURLWithPath: file))
+                let error = #expect(throws: DatabaseURLError.self) { try DatabaseURL("postgres://u@db.example/d?sslrootcert=\(file)") }
+                #expect(error?.message == "names an sslrootcert that holds no certificate")
+            }
+            // What begins as one and is none, libpq finds out.
+            try Data("-----BEGIN CERTIFICATE-----".utf8).write(to: URL(fileURLWithPath: file))
+            #expect(try DatabaseURL("postgres://u@db.example/d?sslrootcert=\(file)").parameters["sslrootcert"] == file)
         }
 
         @Test func aRootThatIsNotThereIsNamed() {

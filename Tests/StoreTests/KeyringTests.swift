@@ -89,7 +89,7 @@ import Testing
         let opened = try await backend.open()
         let text = Keyring.MasterKeys.generate()
         _ = try await keyring(text, opened)
-        await #expect(throws: KeyringError.wrongMasterKey(id: "k1")) { try await keyring(Keyring.MasterKeys.generate(), opened) }
+        await #expect(throws: KeyringError.wrongMasterKey(id: "k1", hasOtherBytes: true)) { try await keyring(Keyring.MasterKeys.generate(), opened) }
         let other = Keyring.MasterKeys.generate().replacingOccurrences(of: "k1:", with: "k2:")
         await #expect(throws: KeyringError.wrongMasterKey(id: "k1")) { try await keyring(other, opened) }
         _ = try await keyring(other + "," + text, opened)
@@ -108,7 +108,39 @@ import Testing
     @Test func masterKeysAreListed() throws {
         let key = Keyring.MasterKeys.generate().dropFirst("k1:".count)
         #expect(try Keyring.MasterKeys(parsing: " a:\(key) ,\n b:\(key)\n").keys.map(\.id) == ["a", "b"])
-        #expect(throws: KeyringError.self) { try Keyring.MasterKeys(parsing: "a:\(key),a:\(key)") }
+        for text in ["a:\(key)\nb:\(key)\n", "a:\(key)\r\nb:\(key)\r\n", "a:\(key) \t b:\(key)", "\na:\(key)\n\n,\nb:\(key)"] {
+            #expect(try Keyring.MasterKeys(parsing: text).ids == ["a", "b"], "\(text.debugDescription)")
+        }
+        // Between commas a key may be missing.
+        for text in ["a:\(key),\n", "a:\(key),,b:\(key)", "a:\(key)\n, \n,b:\(key)"] {
+            #expect(throws: KeyringError.badMasterKeys("master key 2 is not id:base64url")) { try Keyring.MasterKeys(parsing: text) }
+        }
+        #expect(throws: KeyringError.badMasterKeys("master key 3 repeats master key 1")) {
+            try Keyring.MasterKeys(parsing: "a:\(key)\nb:\(key)\na:\(key)")
+        }
+        let other = Keyring.MasterKeys.generate().dropFirst("k1:".count)
+        #expect(throws: KeyringError.badMasterKeys("master key 2 has the id of master key 1, and other bytes")) {
+            try Keyring.MasterKeys(parsing: "a:\(key)\na:\(other)")
+        }
+    }
+
+    /// What one node wrapped by a key that another one lacks, or has with other bytes, is told from damage there.
+    @Test(arguments: Backend.allCases) func whatAnotherNodeWrappedByAnotherMasterKeyIsNoDamage(_ backend: Backend) async throws {
+        let opened = try await backend.open()
+        let k1 = Keyring.MasterKeys.generate()
+        let k2 = Keyring.MasterKeys.generate().replacingOccurrences(of: "k1:", with: "k2:")
+        let wrong = Keyring.MasterKeys.generate().replacingOccurrences(of: "k1:", with: "k2:")
+        let first = try await keyring(k1, opened)
+        let second = try await keyring(k1, opened)
+        let third = try await keyring("\(k1)\n\(wrong)", opened)
+        try await first.adopt(.init(parsing: "\(k2)\n\(k1)"))
+        _ = try await first.rewrap()
+        await #expect(throws: KeyringError.wrongMasterKey(id: "k2")) { try await second.reload() }
+        await #expect(throws: KeyringError.wrongMasterKey(id: "k2", hasOtherBytes: true)) { try await third.reload() }
+        try await second.adopt(.init(parsing: "\(k1)\n\(k2)"))
+        try await second.reload()
+        try await opened.tamper("UPDATE data_key SET wrapped = ?", [1, 2, 3])
+        await #expect(throws: KeyringError.damaged) { try await second.reload() }
     }
 
     @Test("GCM specification, case 16; RFC 5869 A.1")

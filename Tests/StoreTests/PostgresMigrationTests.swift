@@ -35,7 +35,7 @@
         @Test func whatAddsComesWhileAnOlderNodeIsAtWorkAndWhatTakesAwayWhenItHasGone() async throws {
             try await withDatabase { url, server in
                 let older = try await PostgresStore(DatabaseURL(url))
-                #expect(try await older.claimNode("old", version: "5"))
+                #expect(try await older.claimNode("old", version: "5", masterKeyIDs: ["k1"]))
                 let newer =
                     Schema.migrations + [
                         Migration(name: "v9-adds", kind: .expand, sql: "ALTER TABLE meta ADD COLUMN added int8 NOT NULL DEFAULT 7"),
@@ -59,7 +59,7 @@
         @Test func aNodeThatStoppedWithoutAWordHoldsNothingBack() async throws {
             try await withDatabase { url, server in
                 let older = try await PostgresStore(DatabaseURL(url))
-                #expect(try await older.claimNode("old", version: "5"))
+                #expect(try await older.claimNode("old", version: "5", masterKeyIDs: ["k1"]))
                 try await older.close()
                 try await server.query("UPDATE node SET seen_at = seen_at - 16000", in: url)
                 let newer = Schema.migrations + [Migration(name: "v9-takes", kind: .contract, sql: "DROP TABLE trouble")]

@@ -21,6 +21,45 @@
             }
         }
 
+        /// A quick restart, a failover, a firewall: each thread's connection is gone, and nobody is told so.
+        @Test func noCallFailsForConnectionsThatWereCutWhileUnused() async throws {
+            try await withDatabase { url, _ in
+                let store = try await PostgresStore(DatabaseURL(url))
+                func all() async throws {
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        for index in 0..<64 { group.addTask { try await store.setMeta("m\(index)", [1]) } }
+                        try await group.waitForAll()
+                    }
+                }
+                try await all()
+                let raw = try rawSession(url)
+                defer { raw.close() }
+                for _ in 0..<3 {
+                    try raw.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+                    for index in 0..<20 { #expect(try await store.meta("m\(index)") == [1]) }
+                    try await all()
+                }
+                try await store.close()
+            }
+        }
+
+        /// What fails in the middle leaves nothing behind for the next.
+        @Test func aTransactionThatCannotEndIsNobodyElses() async throws {
+            try await withDatabase { url, _ in
+                let store = try await PostgresStore(DatabaseURL(url + "?pool_size=1"))
+                await #expect(throws: StoreError.self) {
+                    try await store.read { session in
+                        try session.run("BEGIN")
+                        try session.execute("SELECT 1/0")
+                    }
+                }
+                try await store.setMeta("after", [1])
+                #expect(try await store.meta("after") == [1])
+                try await store.close()
+            }
+        }
+
         @Test("Restarted, killed, frozen") func outages() async throws {
             try await PostgresServer.with { server in
                 let url = try await server.makeDatabase()
@@ -89,12 +128,12 @@
                 func words(_ url: String) async -> StoreError? {
                     await #expect(throws: StoreError.self) { try await PostgresStore(DatabaseURL(url)) }
                 }
-                #expect(await words(url.replacing(/:[^:@\/]+@/, with: ":wrong@")) == .unavailable("the database refuses the user or the password"))
-                #expect(await words(url + "nowhere") == .unavailable("the database or the user does not exist"))
-                #expect(await words("postgres://u:p@127.0.0.1:1/d") == .unavailable("the database does not answer"))
+                #expect(await words(url.replacing(/:[^:@\/]+@/, with: ":wrong@")) == DatabaseTrouble.wrongPassword.asStoreError)
+                #expect(await words(url + "nowhere") == DatabaseTrouble.noSuchDatabase.asStoreError)
+                #expect(await words("postgres://u:p@127.0.0.1:1/d") == DatabaseTrouble.refused.asStoreError)
                 let latin = PostgresServer.name(ofDatabase: url) + "latin"
                 try await server.query("CREATE DATABASE \(latin) TEMPLATE template0 ENCODING 'LATIN1'")
-                if case .unavailable(let reason) = await words(url + "latin") { #expect(reason.contains("not UTF8")) } else { Issue.record("it opened") }
+                #expect(await words(url + "latin") == DatabaseTrouble.wrongEncoding.asStoreError)
                 try await server.query("DROP DATABASE \(latin)")
             }
         }

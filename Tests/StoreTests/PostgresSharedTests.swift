@@ -16,7 +16,55 @@
             }
         }
 
+        // MARK: A vault that was moved
+
+        /// A node that stood still while its vault was moved learns of it before it serves or sends anything.
+        @Test func nothingIsServedOrSentFromAVaultThatWasMovedOrIsCopied() async throws {
+            try await withStores { one, other, url in
+                let connection = makeConnection("a")
+                try await one.insert(connection)
+                let grant = makeGrant(connection)
+                #expect(try await one.put(grant, expectedGeneration: nil))
+                let mark = try await other.changes(since: nil).mark
+                let stamp = try await one.hold(for: "copy")
+                await #expect(throws: StoreError.self) { _ = try await other.changes(since: mark) }
+                await #expect(throws: StoreError.self) { _ = try await other.changes(since: nil) }
+                try await one.letGo("copy")
+                _ = try await other.changes(since: mark)
+
+                // A hold that lapsed is another one, even where nobody else had it.
+                #expect(try await one.hold(for: "copy") != stamp)
+                let again = try await one.hold(for: "copy")
+                #expect(try await one.hold(for: "copy") == again)
+                let raw = try rawSession(url)
+                defer { raw.close() }
+                try raw.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '1 second'")
+                #expect(try await !one.setMark(MovedMark(at: Timestamp(milliseconds: 1), to: "x"), held: again))
+                let third = try await one.hold(for: "copy")
+                #expect(third != again)
+                #expect(try await one.mark(MovedMark.self) == nil)
+                #expect(try await one.setMark(MovedMark(at: Timestamp(milliseconds: 1), to: "x"), held: third))
+                try await one.letGo("copy")
+                await #expect(throws: StoreError.self) { _ = try await other.changes(since: mark) }
+                await #expect(throws: StoreError.self) {
+                    _ = try await other.beginRefresh(grant: grant.uid, generation: grant.tokenGeneration, at: Timestamp(milliseconds: 1), lease: nil)
+                }
+            }
+        }
+
         // MARK: Changes
+
+        @Test func moreChangesThanAreGoneThroughAreToldAsOne() async throws {
+            try await withStores { one, other, url in
+                let mark = try await other.changes(since: nil).mark
+                let raw = try rawSession(url)
+                defer { raw.close() }
+                try raw.execute("INSERT INTO change (kind, connection, subject) SELECT 'grant', 'c', n::text FROM generate_series(1, 10001) AS n")
+                let changes = try await other.changes(since: mark)
+                #expect(changes.isBroken && changes.items.isEmpty)
+                #expect(try await !other.changes(since: changes.mark).isBroken)
+            }
+        }
 
         @Test func whatBeganFirstAndEndsLastIsNotLost() async throws {
             try await withStores { one, other, url in
@@ -172,10 +220,11 @@
         @Test func nodesAreKnownWhileTheyAreAtWorkAndLostOnce() async throws {
             try await withDatabase { url, server in
                 let stores = [try await PostgresStore(DatabaseURL(url)), try await PostgresStore(DatabaseURL(url))]
-                #expect(try await stores[0].claimNode("b", version: "1"))
-                #expect(try await !stores[1].claimNode("b", version: "1"))
-                try await stores[1].noteNode("a", version: "2")
+                #expect(try await stores[0].claimNode("b", version: "1", masterKeyIDs: ["k1"]))
+                #expect(try await !stores[1].claimNode("b", version: "1", masterKeyIDs: ["k9"]))
+                try await stores[1].noteNode("a", version: "2", masterKeyIDs: ["k2", "k1"])
                 #expect(try await stores[0].nodesAtWork().map(\.name) == ["a", "b"])
+                #expect(try await stores[0].nodesAtWork().map(\.masterKeyIDs) == [["k2", "k1"], ["k1"]])
                 #expect(try await stores[0].takeLostNodes().isEmpty)
                 try await server.query("UPDATE node SET seen_at = seen_at - 16000 WHERE name = 'b'", in: url)
                 #expect(try await stores[0].nodesAtWork().map(\.version) == ["2"])

@@ -7,8 +7,6 @@
 
     /// SEC-54 with a server that speaks TLS, and one that does not.
     @Suite(.enabled(if: PostgresServer.isExpected)) struct PostgresTLSTests {
-        private let unproven = StoreError.unavailable("the database does not prove who it is: its certificate was not accepted")
-
         @Test("The certificate has to be of a known authority, and for the host that is named") func verified() async throws {
             var options = PostgresServer.Options()
             options.certificateNames = ["DNS:localhost", "DNS:db.example"]
@@ -24,16 +22,22 @@
                 // The name that is checked is the one that is written, whatever the address.
                 try await PostgresStore(DatabaseURL(at("db.example", server.caFile, "&hostaddr=127.0.0.1"))).close()
 
-                await #expect(throws: unproven) { try await PostgresStore(DatabaseURL(at("localhost", server.otherCAFile))) }
-                await #expect(throws: unproven) { try await PostgresStore(DatabaseURL(at("127.0.0.1", server.caFile))) }
-                await #expect(throws: unproven) { try await PostgresStore(DatabaseURL(at("other.example", server.caFile, "&hostaddr=127.0.0.1"))) }
+                await #expect(throws: DatabaseTrouble.unknownAuthority.asStoreError) {
+                    try await PostgresStore(DatabaseURL(at("localhost", server.otherCAFile)))
+                }
+                await #expect(throws: DatabaseTrouble.wrongName.asStoreError) { try await PostgresStore(DatabaseURL(at("127.0.0.1", server.caFile))) }
+                await #expect(throws: DatabaseTrouble.wrongName.asStoreError) {
+                    try await PostgresStore(DatabaseURL(at("other.example", server.caFile, "&hostaddr=127.0.0.1")))
+                }
             }
         }
 
         @Test func aServerWithoutTLSProvesNothing() async throws {
             try await withDatabase { url, _ in
                 let roots = try #require(DatabaseURL("postgres://u@db.example/d").parameters["sslrootcert"])
-                await #expect(throws: unproven) { try await PostgresStore(DatabaseURL(url + "?sslmode=verify-full&sslrootcert=\(roots)")) }
+                await #expect(throws: DatabaseTrouble.noTLS.asStoreError) {
+                    try await PostgresStore(DatabaseURL(url + "?sslmode=verify-full&sslrootcert=\(roots)"))
+                }
                 // Within the machine nobody has to.
                 try await PostgresStore(DatabaseURL(url)).close()
             }

@@ -218,6 +218,9 @@ import Vault
         var grant = makeGrant(connection, subject: "u")
         grant.accessToken = Sealed(bytes: [UInt8](repeating: 7, count: 1500))
         grant.refreshToken = Sealed(bytes: [UInt8](repeating: 8, count: 500))
+        // The data keys that these bytes name.
+        try await opened.tamper(
+            "INSERT INTO data_key (id, scope, master_key_id, wrapped) VALUES (\(0x0707_0707), 'x', 'm', 'w'), (\(0x0808_0808), 'y', 'm', 'w')")
         _ = try await opened.store.put(grant, expectedGeneration: nil)
         // One by one, each synced to disk, they would take longer than the test.
         let rest = """

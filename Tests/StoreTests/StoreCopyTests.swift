@@ -155,6 +155,26 @@ import Vault
         #expect(try await source.store.mark(MovedMark.self) == nil)
     }
 
+    @Test func nothingIsComparedWithWhatWasNotCopied() async throws {
+        let (source, target) = (try await Backend.sqlite.open(), try await Backend.sqlite.open())
+        func words() async throws -> String? {
+            let copy = StoreCopy(from: try Self.copyable(source), to: try Self.copyable(target)) { _, _, _ in }
+            do {
+                try await copy.requireCopied()
+                return nil
+            } catch let error as CopyError {
+                return error.message
+            }
+        }
+        #expect(try await words() == "the source holds no vault")
+        try await Self.fill(source.store)
+        #expect(try await words() == "nothing was copied there: the target holds no vault")
+        let digest = try await Self.copy(source, target)
+        #expect(try await words() == nil)
+        try await target.store.setMark(CopyMark(source: digest.fingerprint, table: "grant"))
+        #expect(try await words() == "the copy in the target is not finished")
+    }
+
     // MARK: What is refused
 
     @Test(arguments: ways) func aTargetThatHoldsSomethingStaysAsItIs(_ way: Way) async throws {
@@ -213,7 +233,7 @@ import Vault
             try await store.letGo("me")
             #expect(try await !store.isHeld())
             let nodes = try #require(opened.store as? any SharedStore)
-            try await nodes.noteNode("a", version: "1")
+            try await nodes.noteNode("a", version: "1", masterKeyIDs: ["k1"])
             let used = await #expect(throws: CopyError.self) { _ = try await store.hold(for: "me") }
             #expect(used?.message == "is in use by a" && used?.isPassing == false)
             #expect(try await !store.isHeld())

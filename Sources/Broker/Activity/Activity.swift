@@ -54,7 +54,7 @@ extension Broker {
         }
         let entries = entries(of: batch, at: now)
         if let remainder = await activityWriter.write(entries, isHurried: everything) {
-            logger.error("uses cannot be recorded; issuing stops until they can", metadata: ["error": "\(remainder.error)"])
+            logFailure(.error, "uses cannot be recorded; issuing stops until they can", remainder.error)
             activityLog.putBack(remainder, lastUsed: batch.lastUsed)
             return
         }
@@ -63,7 +63,7 @@ extension Broker {
         do {
             if !batch.lastUsed.isEmpty { try await store.touchGrants(batch.lastUsed) }
         } catch {
-            logger.warning("last use of grants was not recorded", metadata: ["error": "\(error)"])
+            logFailure(.warning, "last use of grants was not recorded", error)
         }
         await touchKeys(of: entries, at: now, everything: everything)
     }
@@ -81,7 +81,7 @@ extension Broker {
             try await store.touchKeys(due)
         } catch {
             keyUses.withLock { $0.putBack(due) }
-            logger.warning("last use of API keys was not recorded", metadata: ["error": "\(error)"])
+            logFailure(.warning, "last use of API keys was not recorded", error)
         }
     }
 
@@ -148,7 +148,7 @@ extension Broker {
                 let now = clock.now()
                 try await activityWriter.cut(before: now + .seconds(-86_400 * configuration.activityDays), now: now)
             } catch {
-                logger.warning("old activity was not removed; it is tried again", metadata: ["error": "\(error)"])
+                logFailure(.warning, "old activity was not removed; it is tried again", error)
             }
         }
     }

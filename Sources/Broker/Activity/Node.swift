@@ -6,6 +6,7 @@ extension Broker {
     /// - Throws: a store error; then it does not count as started.
     func begin() async throws {
         if shared != nil {
+            for node in configuration.lostNodes { note(lost: node) }
             await noteLostNodes()
             note("node.started", detail: configuration.node)
             return
@@ -43,7 +44,7 @@ extension Broker {
     func beSeen() async {
         guard let shared else { return }
         do {
-            try await shared.noteNode(configuration.node, version: configuration.version)
+            try await shared.noteNode(configuration.node, version: configuration.version, masterKeyIDs: keyring.masterKeys.ids)
             await noteLostNodes()
         } catch {
             logger.debug("that this node is at work was not noted", metadata: ["error": "\(error)"])
@@ -53,12 +54,15 @@ extension Broker {
     private func noteLostNodes() async {
         do {
             for node in try await shared?.takeLostNodes() ?? [] where node.name != configuration.node {
-                logger.warning(
-                    "a node ended without a shutdown; uses of its last second may be missing from the activity log", metadata: ["node": "\(node.name)"])
-                note("node.recovered", detail: "\(node.name) ended without a shutdown; uses of its last second may be missing")
+                note(lost: node)
             }
         } catch {
             logger.debug("lost nodes were not looked for", metadata: ["error": "\(error)"])
         }
+    }
+
+    private func note(lost node: NodeRecord) {
+        logger.warning("a node ended without a shutdown; uses of its last second may be missing from the activity log", metadata: ["node": "\(node.name)"])
+        note("node.recovered", detail: "\(node.name) ended without a shutdown; uses of its last second may be missing")
     }
 }

@@ -97,7 +97,8 @@ extension Broker {
                 note("grant.refused", connection: connection, subject: subject, result: error.code.rawValue)
                 throw error
             }
-            let grant = try seal(tokens, as: existing, connection: connection, subject: subject, renewable: false)
+            var grant = try seal(tokens, as: existing, connection: connection, subject: subject, renewable: false)
+            grant.beginConsent(at: clock.now(), behind: existing)
             let key = TokenCache.Key(connectionID: connection.id, subject: subject)
             tokenCache.remove(key)
             let events = [event(.grantCreated, grant, of: connection, reason: existing == nil ? nil : "reconnected")]

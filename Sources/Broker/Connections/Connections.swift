@@ -242,7 +242,7 @@ extension Broker {
                 level: state == .ok ? .notice : .warning, "a connection's health changed",
                 metadata: ["connection": "\(connection.id)", "state": "\(state.rawValue)", "reason": "\(reason ?? "-")"])
         } catch {
-            logger.warning("connection health was not recorded", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+            logFailure(.warning, "connection health was not recorded", error, ["connection": "\(connection.id)"])
         }
     }
 }

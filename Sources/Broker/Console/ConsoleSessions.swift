@@ -24,7 +24,7 @@ extension Broker {
                 try await store.touchConsoleSession(id: session.id, at: now)
             } catch {
                 // Who only looks is not turned away because a disk is full.
-                logger.warning("the last use of a console session was not recorded", metadata: ["error": "\(error)"])
+                logFailure(.warning, "the last use of a console session was not recorded", error)
             }
         }
         session.lastSeenAt = consoleSightings.last(of: session)

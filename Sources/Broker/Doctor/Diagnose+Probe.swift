@@ -80,7 +80,7 @@ extension Broker {
             let stages = try await store.troubles(connection: connection.uid).filter { overcome.contains(Doctor.explain($0, facts).id) }.map(\.stage)
             if !stages.isEmpty { try await store.deleteTroubles(connection: connection.uid, stages: stages) }
         } catch {
-            logger.warning("what went wrong before was not cleared", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+            logFailure(.warning, "what went wrong before was not cleared", error, ["connection": "\(connection.id)"])
         }
         let reasons = [
             "invalid_client", "unauthorized_client", "incorrect_client_credentials", "status_401", "status_403", "status_404", "status_405",

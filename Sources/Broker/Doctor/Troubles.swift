@@ -40,7 +40,7 @@ extension Broker {
         do {
             try await store.put(trouble, connection: connection.uid)
         } catch {
-            logger.warning("what went wrong was not kept for the doctor", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+            logFailure(.warning, "what went wrong was not kept for the doctor", error, ["connection": "\(connection.id)"])
         }
         // Behind the write: whoever read the store before it finds another epoch.
         troubleBook.noteTrouble(connection.uid)
@@ -49,7 +49,8 @@ extension Broker {
     /// A step worked: what was kept of its last failure says nothing any more.
     /// - Parameter subject: who has a token now: what was kept of their own failures is over, whichever step it was.
     func endTrouble(_ stages: [Trouble.Stage], of connection: Connection, subject: String) async {
-        guard !troubleBook.isQuiet(connection.uid) else { return }
+        // Another node may have noted some since.
+        guard shared != nil || !troubleBook.isQuiet(connection.uid) else { return }
         let epoch = troubleBook.epoch
         do {
             let stages = Set(stages)
@@ -59,7 +60,7 @@ extension Broker {
             if !ended.isEmpty { try await store.deleteTroubles(connection: connection.uid, stages: ended) }
             if left == 0 { troubleBook.noteQuiet(connection.uid, epoch: epoch) }
         } catch {
-            logger.warning("what went wrong before was not cleared", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
+            logFailure(.warning, "what went wrong before was not cleared", error, ["connection": "\(connection.id)"])
         }
     }
 

@@ -37,7 +37,7 @@ extension Broker {
         do {
             try await store.hastenDue(notAfter: clock.now())
         } catch {
-            logger.warning("what a clock that was ahead put off was not made due", metadata: ["error": "\(error)"])
+            logFailure(.warning, "what a clock that was ahead put off was not made due", error)
         }
     }
 }

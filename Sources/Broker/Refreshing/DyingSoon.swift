@@ -22,7 +22,7 @@ extension Broker {
                 cursor = page.count == 200 ? page.last?.id : nil
             } while cursor != nil
         } catch {
-            logger.warning("what will die was not announced; it is tried again", metadata: ["error": "\(error)"])
+            logFailure(.warning, "what will die was not announced; it is tried again", error)
         }
     }
 

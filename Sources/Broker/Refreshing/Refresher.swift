@@ -38,7 +38,7 @@ extension Broker {
             // What is left by those whose endpoints may not be asked now goes to the others.
             for uid in hungry where free > 0 { free -= try await beginRenewals(of: uid, atMost: free) }
         } catch {
-            logger.warning("grants that are due were not read", metadata: ["error": "\(error)"])
+            logFailure(.warning, "grants that are due were not read", error)
         }
     }
 
@@ -89,7 +89,7 @@ extension Broker {
             try await store.postpone(grant: grant.uid, expectedGeneration: grant.tokenGeneration, until: until)
         } catch {
             // Its claim ends by itself.
-            logger.warning("when a grant is due again was not noted", metadata: ["error": "\(error)"])
+            logFailure(.warning, "when a grant is due again was not noted", error)
         }
     }
 }

@@ -70,11 +70,11 @@ extension Broker {
         guard let grant else { return nil }
         switch grant.state {
         case .revoked: throw Self.notConnected(connection, subject: grant.subject, revoked: true)
-        case .reauthorizationRequired: throw Self.reauthorizationRequired(connection, grant)
+        case .reauthorizationRequired: throw reauthorizationRequired(connection, grant)
         case .active: break
         }
         guard grant.tokenGeneration != seen else { return nil }
-        guard let token = try await issued(grant) else { throw Self.reauthorizationRequired(connection, grant) }
+        guard let token = try await issued(grant) else { throw reauthorizationRequired(connection, grant) }
         return Renewals.Result(grant: grant, token: token)
     }
 
@@ -313,7 +313,7 @@ extension Broker {
             // Sent once by us, and refused: somebody else may have used a copy. SEC-62.
             note("grant.reuse_suspected", connection: connection, subject: grant.subject)
         }
-        return Self.reauthorizationRequired(connection, marked, provider: provider)
+        return reauthorizationRequired(connection, marked, provider: provider)
     }
 
     /// A refusal without a known reason says nothing of the provider's health.
@@ -500,7 +500,10 @@ extension Broker {
                 let sharesRefreshToken = Self.isSame(try await openRefreshToken(of: winner), try await openRefreshToken(of: grant))
                 let sharesAccessToken = Self.isSame(try await openAccessToken(of: winner), try await openAccessToken(of: grant))
                 if sharesRefreshToken || sharesAccessToken { return }
-                if winner.refreshedAt != nil { grant.refreshToken = nil }
+                if winner.isOfSameConsent(as: grant) { grant.refreshToken = nil }
+            } catch let error as KeyringError where error.isMissingMasterKey {
+                // Another node opens them, and they are alive: the late ones wait.
+                throw error
             } catch {
                 // What does not open serves nobody: nothing of it is lost with the late tokens.
                 logger.error("a grant's tokens do not open", metadata: ["connection": "\(connection.id)", "error": "\(error)"])
@@ -529,6 +532,20 @@ extension Broker {
         }
     }
 
+    /// Another node may have rotated the data keys while this one could not write.
+    private func sealedAnew(_ grant: Grant) async throws -> Grant {
+        guard shared != nil else { return grant }
+        try await keyring.reload()
+        var grant = grant
+        grant.accessToken = try grant.accessToken.map { sealed throws(KeyringError) in
+            try keyring.unlessRetired(sealed, at: .accessToken(grant.uid, generation: grant.tokenGeneration), scope: grant.connectionUID)
+        }
+        grant.refreshToken = try grant.refreshToken.map { sealed throws(KeyringError) in
+            try keyring.unlessRetired(sealed, at: .refreshToken(grant.uid, generation: grant.tokenGeneration), scope: grant.connectionUID)
+        }
+        return grant
+    }
+
     /// One pass at a time: of two, the second would take what the first wrote for somebody else's.
     func writeUnwritten() async {
         guard !unwritten.isEmpty else { return }
@@ -539,8 +556,9 @@ extension Broker {
         for (key, entry) in unwritten.all {
             do {
                 let written: Bool
+                let grant = try await sealedAnew(entry.grant)
                 do {
-                    written = try await store.put(entry.grant, expectedGeneration: entry.expectedGeneration, events: entry.events)
+                    written = try await store.put(grant, expectedGeneration: entry.expectedGeneration, events: entry.events)
                 } catch StoreError.conflict {
                     written = false
                 }
@@ -549,7 +567,7 @@ extension Broker {
                 tokenCache.remove(.init(connectionID: entry.connection.id, subject: key.subject))
                 logger.notice("tokens that waited are written", metadata: ["connection": "\(entry.connection.id)"])
             } catch {
-                logger.error("tokens still wait to be written", metadata: ["connection": "\(entry.connection.id)", "error": "\(error)"])
+                logFailure(.error, "tokens still wait to be written", error, ["connection": "\(entry.connection.id)"])
             }
         }
     }

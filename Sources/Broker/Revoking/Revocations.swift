@@ -14,6 +14,9 @@ package struct RevocationReport: Sendable {
 ///
 /// Nothing named is served any more when the call returns; the providers are asked in the background. The record is
 /// written first, so that a restart half-way goes on with it.
+/// That a revocation is on stable storage, and so goes on whatever happens.
+private final class Noted: Sendable { let isDone = Atomic(false) }
+
 extension Broker {
     /// - Parameters:
     ///   - subject: `""` = shared grants.
@@ -35,13 +38,20 @@ extension Broker {
         // Before it is written: the background takes up what nobody is at work on.
         revocationsInHand.withLock { _ = $0.insert(record.id) }
         defer { revocationsInHand.withLock { _ = $0.remove(record.id) } }
-        try await asProblem { try await store.insert(record) }
-        note("revocation.requested", connection: connection, subject: subject, caller: caller, detail: record.id)
+        let noted = Noted()
         do {
-            // Whoever asked may leave.
-            try await exchanges.run { [self] in _ = try await asSoleNode(Self.work(record)) { try await stop(record, by: caller) } }
+            // Whoever asked may leave. Other nodes find the record when this one is at work on it already.
+            try await exchanges.run { [self, connection] in
+                _ = try await asSoleNode(Self.work(record)) {
+                    try await store.insert(record)
+                    noted.isDone.store(true, ordering: .relaxed)
+                    note("revocation.requested", connection: connection, subject: subject, caller: caller, detail: record.id)
+                    try await stop(record, by: caller)
+                }
+            }
         } catch {
-            logger.error("a revocation is not done yet; it goes on", metadata: ["revocation": "\(record.id)", "error": "\(error)"])
+            guard noted.isDone.load(ordering: .relaxed) else { return try await asProblem { throw error } }
+            logFailure(.error, "a revocation is not done yet; it goes on", error, ["revocation": "\(record.id)"])
             throw Problem(.unavailable, "the database is away; the revocation \(record.id) is noted and goes on by itself", retryAfter: 1)
         }
         return try await report(record.id)

@@ -207,7 +207,7 @@ extension Broker {
             let dueBefore = max(rest / 2, rest > OrphanToken.taken ? OrphanToken.taken : .zero)
             try await store.postponeOrphans(connection: connection.uid, dueBefore: now + dueBefore, until: now + rest)
         } catch {
-            logger.warning("a revocation to repeat was not noted; its old time stands", metadata: ["error": "\(error)"])
+            logFailure(.warning, "a revocation to repeat was not noted; its old time stands", error)
         }
         return .pending
     }
@@ -219,7 +219,7 @@ extension Broker {
         do {
             try await resumeRevocations()
         } catch {
-            logger.error("a revocation is not done yet; it is tried again", metadata: ["error": "\(error)"])
+            logFailure(.error, "revocations that were begun were not gone on with; it is tried again", error)
         }
         await revokeOrphans()
     }
@@ -236,7 +236,7 @@ extension Broker {
             try await store.endRevocations(at: clock.now())
             if ended > 0 { await forgetDropped() }
         } catch {
-            logger.warning("orphan tokens were not read", metadata: ["error": "\(error)"])
+            logFailure(.warning, "orphan tokens were not read", error)
         }
     }
 
@@ -301,7 +301,7 @@ extension Broker {
         do {
             try await store.giveBack(orphans: orphans, due: clock.now())
         } catch {
-            logger.warning("orphan tokens were not given back; they are due a little later", metadata: ["error": "\(error)"])
+            logFailure(.warning, "orphan tokens were not given back; they are due a little later", error)
         }
     }
 

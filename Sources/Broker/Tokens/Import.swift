@@ -29,7 +29,8 @@ extension Broker {
         let set = TokenSet(imported: tokens, at: clock.now())
         return try await asProblem {
             let existing = try await store.grant(connection: connection.uid, subject: subject, slot: "")
-            let grant = try seal(set, as: existing, connection: connection, subject: subject, renewable: false)
+            var grant = try seal(set, as: existing, connection: connection, subject: subject, renewable: false)
+            grant.beginConsent(at: clock.now(), behind: existing)
             let key = TokenCache.Key(connectionID: connection.id, subject: subject)
             tokenCache.remove(key)
             let events = [event(existing == nil ? .grantCreated : .grantRefreshed, grant, of: connection, reason: "imported")]
@@ -70,7 +71,7 @@ extension Broker {
         if let existing {
             switch existing.state {
             case .revoked: throw Self.notConnected(connection, subject: subject, revoked: true)
-            case .reauthorizationRequired: throw Self.reauthorizationRequired(connection, existing)
+            case .reauthorizationRequired: throw reauthorizationRequired(connection, existing)
             case .active: break
             }
         } else if !connection.fetchesAlone {

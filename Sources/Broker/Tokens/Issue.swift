@@ -2,6 +2,7 @@ import Logging
 import Metrics
 import OAuth
 import OAuthClient
+import Synchronization
 import Vault
 
 /// Handing out a valid access token: from memory, from the vault, or after a renewal.
@@ -81,6 +82,17 @@ extension Broker {
     }
 
     func obtain(_ connection: Connection, query: TokenQuery) async throws(Problem) -> IssuedToken {
+        let issued = try await obtainOnce(connection, query: query)
+        guard !isCoherent else { return issued }
+        // It took long, or the process stood still: what was revoked meanwhile is in nobody's hand.
+        try await catchUp()
+        guard let current = try await currentToken(of: connection, subject: query.subject), current.grant.uid == issued.grantUID,
+            Self.servesToItsEnd(current.grant), let token = current.token
+        else { return try await obtainOnce(connection, query: TokenQuery(subject: query.subject)) }
+        return current.grant.tokenGeneration == issued.generation ? issued : token
+    }
+
+    private func obtainOnce(_ connection: Connection, query: TokenQuery) async throws(Problem) -> IssuedToken {
         let current = try await currentToken(of: connection, subject: query.subject)
         let decision = try decide(connection, current, query: query)
         let key = GrantKey(connectionUID: connection.uid, subject: query.subject)
@@ -178,7 +190,7 @@ extension Broker {
             throw Self.notConnected(connection, subject: query.subject, revoked: true)
         case .reauthorizationRequired:
             if !demanded, let alive, Self.servesToItsEnd(grant) { return .serve(alive) }
-            throw Self.reauthorizationRequired(connection, grant)
+            throw reauthorizationRequired(connection, grant)
         case .active: break
         }
         if demanded { return .renew(seen: grant.tokenGeneration, fallback: nil, demanded: true) }
@@ -215,17 +227,23 @@ extension Broker {
         return Problem(.notConnected, detail, fix: connectFix(connection, subject: subject))
     }
 
-    static func reauthorizationRequired(_ connection: Connection, _ grant: Grant, provider: Problem.Provider? = nil) -> Problem {
+    func reauthorizationRequired(_ connection: Connection, _ grant: Grant, provider: Problem.Provider? = nil) -> Problem {
         let why: String
         switch grant.stateReason {
         case "no_refresh_token": why = "the access token has expired and no refresh token came with it"
         case "host_changed": why = "a URL of the connection moved to another host since access was granted"
-        case "outcome_unknown": why = "an answer to a refresh was lost, and the provider now refuses the refresh token"
+        case "outcome_unknown":
+            // Its tokens are from before the backup: what was refused may have been spent after it.
+            if let restored = restored.withLock(\.self), grant.refreshedAt ?? grant.createdAt <= restored.backupAt {
+                why = "the database is a backup of \(restored.backupAt.rfc3339), and the provider refuses the refresh token of that time"
+            } else {
+                why = "an answer to a refresh was lost, and the provider now refuses the refresh token"
+            }
         case "account_mismatch": why = "a refresh answered for another account than before"
         default: why = "the provider refused the refresh token"
         }
         return Problem(
-            .reauthorizationRequired, "\(why); a person has to grant access again", fix: connectFix(connection, subject: grant.subject),
+            .reauthorizationRequired, "\(why); a person has to grant access again", fix: Self.connectFix(connection, subject: grant.subject),
             provider: provider)
     }
 }

@@ -111,6 +111,15 @@ extension Broker {
 }
 
 extension Grant {
+    /// Its tokens come from a consent of their own: ``stateSince`` tells them from those of the one before, which a renewal that is
+    /// still on its way may bring.
+    mutating func beginConsent(at now: Timestamp, behind existing: Grant?) {
+        stateSince = existing.map { max(now, $0.stateSince + .milliseconds(1)) } ?? now
+    }
+
+    /// Whether both come from the same consent.
+    func isOfSameConsent(as other: Grant) -> Bool { stateSince == other.stateSince }
+
     /// When it is due, when its refresh token dies, and when that is announced.
     /// - Parameter issuedAt: when its tokens were asked for; `nil` = as far as the record tells.
     mutating func setEndings(idleDays: Int?, issuedAt: Timestamp? = nil) {

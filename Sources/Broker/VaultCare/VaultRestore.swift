@@ -1,5 +1,6 @@
 import Logging
 import OAuth
+import Synchronization
 package import Vault
 
 /// A grant that came from a backup: its refresh token may have been spent after the backup was made.
@@ -41,7 +42,10 @@ extension Broker {
     ///
     /// A crash in it changes nothing: it is done again at the next start.
     func noteRestore() async throws {
-        guard let backup: BackupMark = try await store.mark() else { return }
+        guard let backup: BackupMark = try await store.mark() else {
+            let earlier: RestoreMark? = try await store.mark()
+            return restored.withLock { $0 = earlier }
+        }
         let now = clock.now()
         // Who signed out since the backup was made stays so.
         try await store.deleteSignInLinks(key: nil)
@@ -61,7 +65,9 @@ extension Broker {
             guard page.count == 500, let last = page.last else { break }
             after = last.uid
         }
-        try await store.changeMeta([RestoreMark.name: try RestoreMark(backupAt: backup.at, restoredAt: now).bytes, BackupMark.name: nil])
+        let mark = RestoreMark(backupAt: backup.at, restoredAt: now)
+        try await store.changeMeta([RestoreMark.name: try mark.bytes, BackupMark.name: nil])
+        restored.withLock { $0 = mark }
         logger.warning(
             "this database came from a backup; refresh tokens in it may have been spent since: `grantee vault verify` names the grants",
             metadata: ["backup_at": "\(backup.at.rfc3339)", "may_be_spent": "\(count)"])

@@ -27,8 +27,10 @@ package struct Rotation: Sendable, Hashable {
     package var resealed = 0
     /// Values that do not open: `vault verify` names them. Their data keys stay.
     package var damaged = 0
-    /// Retired data keys that could not be deleted yet; the next rotation of data keys deletes them.
+    /// Retired data keys that could not be deleted yet.
     package var retiredDataKeys = 0
+    /// How long they stay at least, until they go by themselves; zero = the next rotation of data keys deletes them.
+    package var retiredDataKeysStay: Duration = .zero
     /// Master keys that nothing needs any more, and that the operator may take out of the list.
     package var removableMasterKeys: [String] = []
 }
@@ -56,6 +58,7 @@ extension Broker {
     }
 
     private func rotate(dataKeys: Bool, report: @Sendable (RotationEvent) -> Void) async throws -> Rotation {
+        try await requireFirstMasterKeyEverywhere()
         var mark = try await store.mark(RotationMark.self) ?? RotationMark()
         if dataKeys, mark.newestDataKey == nil { mark.newestDataKey = try await store.dataKeys().map(\.id).max() }
         try await store.setMark(mark)
@@ -87,6 +90,7 @@ extension Broker {
         guard let id = keys.ids.first else { throw KeyringError.damaged }
         var rotation = Rotation(masterKeyID: id)
         report(.masterKey(done: 0, total: 1))
+        rotation.retiredDataKeysStay = store.retiredKeysStay
         rotation.rewrapped = try await keyring.rewrap { report(.masterKey(done: $0, total: $1)) }
         Failpoint.pass("rotate.rewrapped")
         mark.masterKeyID = id
@@ -149,7 +153,7 @@ extension Broker {
         } catch let problem as Problem where problem.code == .conflict {
             // Whoever is at it does this, too.
         } catch {
-            logger.warning("retired data keys were not looked at", metadata: ["error": "\(error)"])
+            logFailure(.warning, "retired data keys were not looked at", error)
         }
     }
 
@@ -178,8 +182,10 @@ extension Broker {
             // What other nodes may have on its way is waited for in vain: that takes minutes.
             let isHopeless = (rotation.damaged > 0 || store.retiredKeysStay > .zero) && deletion.busy.isEmpty
             if isHopeless || ContinuousClock.now > deadline {
-                logger.warning(
-                    "retired data keys stay until nothing needs them", metadata: ["keys": "\(left.count)", "damaged": "\(rotation.damaged)"])
+                let goByThemselves = rotation.damaged == 0 && store.retiredKeysStay > .zero
+                logger.log(
+                    level: goByThemselves ? .notice : .warning, "retired data keys stay until nothing needs them",
+                    metadata: ["keys": "\(left.count)", "damaged": "\(rotation.damaged)"])
                 return
             }
             try await Task.sleep(for: .milliseconds(50))

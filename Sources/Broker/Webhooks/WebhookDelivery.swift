@@ -13,7 +13,7 @@ extension Broker {
                 send: { [self] in await deliver($0) }, ended: { [self] in await deliverWebhooks() })
         } catch {
             guard !Task.isCancelled else { return }
-            logger.warning("due deliveries were not read", metadata: ["error": "\(error)"])
+            logFailure(.warning, "due deliveries were not read", error)
         }
     }
 
@@ -28,7 +28,7 @@ extension Broker {
             return nil
         } catch {
             guard !Task.isCancelled else { return nil }
-            logger.warning("a delivery was not written down", metadata: ["webhook": "\(delivery.webhookID)", "error": "\(error)"])
+            logFailure(.warning, "a delivery was not written down", error, ["webhook": "\(delivery.webhookID)"])
             return clock.now() + Self.restAfterFailedWrite
         }
     }

@@ -52,6 +52,7 @@ enum VaultAPI {
             [
                 "phase": "done", "master_key_id": .string(rotation.masterKeyID), "rewrapped": count(rotation.rewrapped),
                 "resealed": count(rotation.resealed), "damaged": count(rotation.damaged), "retired_data_keys": count(rotation.retiredDataKeys),
+                "retired_data_keys_stay": count(Int(rotation.retiredDataKeysStay.components.seconds)),
                 "removable_master_keys": .array(rotation.removableMasterKeys.map(JSONValue.string)),
             ]
         case .failed(let problem): ["phase": "failed", "problem": problem.json]

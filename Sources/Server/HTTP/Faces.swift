@@ -96,6 +96,7 @@ final class Faces: HTTPResponder {
             problem.fix = problem.code == .methodNotAllowed ? "a form is sent here: go back to the page that has it" : nil
             return console.problem(problem, for: visit, id: id).identified(id)
         } catch {
+            let id = error.requestID ?? id
             return console.problem(error, for: nil, id: id).identified(id)
         }
     }
@@ -138,8 +139,10 @@ final class Faces: HTTPResponder {
 
     /// What is thrown, as an answer; what concerns the operator, in the log under the answer's own `Request-Id`.
     private func failed(
-        _ error: any Error, _ request: Request, _ context: ClientContext, _ route: RouteTable.Route, caller: Caller?, visit: ConsoleVisit?, id: String
+        _ error: any Error, _ request: Request, _ context: ClientContext, _ route: RouteTable.Route, caller: Caller?, visit: ConsoleVisit?, id made: String
     ) -> Outbound {
+        // What went wrong before a request had an id named one by itself.
+        let id = (error as? Problem)?.requestID ?? made
         let problem: Problem
         if let known = error as? Problem {
             problem = known

@@ -20,7 +20,7 @@ extension Faces: Door {
     }
 
     func render(_ problem: Problem, id: String) -> (status: Int, fields: [(name: String, value: String)], body: ByteBuffer) {
-        let outbound = problem.outbound.identified(id)
+        let outbound = problem.outbound.identified(problem.requestID ?? id)
         return (outbound.status.code, outbound.fields.map { ($0.name.rawName, $0.value) }, outbound.body)
     }
 

@@ -60,7 +60,7 @@ struct ActivityCommand: AsyncParsableCommand {
         func run() async throws {
             var configuration = ServerConfiguration()
             if let directory = Setting.value(dataDir, "GRANTEE_DATA_DIR") { configuration.dataDirectory = directory }
-            configuration.databaseURL = try databaseUrl ?? ServerOptions.secret("GRANTEE_DATABASE_URL")
+            try configuration.nameDatabase(databaseUrl)
             configuration.masterKeys = try ServerOptions.secret("GRANTEE_MASTER_KEYS")
             let audit = try await ActivityAudit(configuration, anchors: try anchors.map(Self.anchor))
             if json { Terminal.write(audit.json.pretty) } else { show(audit) }
@@ -86,7 +86,7 @@ struct ActivityCommand: AsyncParsableCommand {
             let parts = text.split(separator: ":", omittingEmptySubsequences: false)
             guard parts.count >= 2, let sequence = Int(parts[parts.count - 2]), sequence > 0, let mac = bytes(hex: parts[parts.count - 1]), mac.count == 32
             else {
-                throw Failure("--anchor must be SEQUENCE:MAC, the MAC being 64 hexadecimal digits", exitCode: Failure.usage)
+                throw Failure("--anchor must be [NODE:]SEQUENCE:MAC, the MAC being 64 hexadecimal digits", exitCode: Failure.usage)
             }
             let node = parts.dropLast(2).joined(separator: ":")
             return ActivityAudit.Anchor(node: node.isEmpty ? "main" : node, sequence: sequence, mac: mac)

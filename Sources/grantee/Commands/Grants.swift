@@ -109,10 +109,10 @@ struct Grants: AsyncParsableCommand {
 
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Revoke a grant, or many: here at once, and at the provider where it can.",
+            abstract: "Revoke a grant, or many: here at once, on other nodes within a second, and at the provider where it can.",
             discussion: """
                 With --all, every grant is revoked, or those that fit all of --connection, --subject and --key. Nothing of them is given out \
-                any more; the providers are then asked one by one.
+                any more, by other nodes within a second; the providers are then asked one by one.
                 """)
 
         @Argument(help: "The connection's id.") var connection: String?

@@ -56,12 +56,17 @@ struct Keys: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Remove an API key; it stops working at once.")
+        static let configuration = CommandConfiguration(abstract: "Remove an API key; it stops working at once, on other nodes within a second.")
         @Argument(help: "The key's id (key_…).") var id: String
+        @Flag(name: [.short, .long], help: "Do not ask.") var yes = false
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            _ = try await server.client().send(.delete, APIClient.path("keys", id))
+            let api = try server.client()
+            guard yes || Terminal.confirms("Remove the API key \(id)? Who uses it is refused from then on.") else {
+                throw Failure("nothing was removed", hint: "say yes, or give --yes")
+            }
+            _ = try await api.send(.delete, APIClient.path("keys", id))
             server.show(["removed": .string(id)]) { Terminal.write("Removed \(id).") }
         }
     }

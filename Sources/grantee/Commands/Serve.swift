@@ -181,7 +181,7 @@ struct ServeSettings: ParsableArguments {
         if let host = Setting.value(host, "GRANTEE_HOST") { configuration.host = host }
         if let port = try Setting.port(port, "--port", "GRANTEE_PORT") { configuration.port = port }
         configuration.publicURL = Setting.value(publicUrl, "GRANTEE_PUBLIC_URL")
-        configuration.databaseURL = try databaseUrl ?? ServerOptions.secret("GRANTEE_DATABASE_URL")
+        try configuration.nameDatabase(databaseUrl)
         configuration.node = Setting.value(node, "GRANTEE_NODE")
         configuration.masterKeys = try ServerOptions.secret("GRANTEE_MASTER_KEYS")
         configuration.adminKey = try ServerOptions.secret("GRANTEE_ADMIN_KEY")

@@ -140,6 +140,17 @@ struct VaultCommand: AsyncParsableCommand {
             if !server.json { Self.print(result, dataKeys: dataKeys) }
         }
 
+        /// - Parameter stay: seconds until they go by themselves; 0 = they do not.
+        private static func words(retired: Int, stay: Int, damaged: Int) -> String {
+            let keys = VaultCommand.count(retired, "old data key")
+            if stay == 0 { return "\(keys) could not be deleted yet. The next rotation with --data-keys does it." }
+            let minutes = (stay + 59) / 60
+            let exception = damaged > 0 ? ", but for those of the values that did not open" : ""
+            return retired == 1
+                ? "\(keys) stays for some \(minutes) minutes, as other nodes may need it; then it goes by itself\(exception)."
+                : "\(keys) stay for some \(minutes) minutes, as other nodes may need them; then they go by themselves\(exception)."
+        }
+
         private static func print(_ result: JSONValue, dataKeys: Bool) {
             func number(_ name: String) -> Int { result[name]?.integer ?? 0 }
             Terminal.write("The master key is \(result["master_key_id"]?.shown ?? ""); \(VaultCommand.count(number("rewrapped"), "data key")) wrapped anew.")
@@ -147,10 +158,8 @@ struct VaultCommand: AsyncParsableCommand {
             if number("damaged") > 0 {
                 Terminal.say("\(VaultCommand.count(number("damaged"), "value")) did not open and stayed as before. `grantee vault verify` names them.")
             }
-            if number("retired_data_keys") > 0 {
-                Terminal.say(
-                    "\(VaultCommand.count(number("retired_data_keys"), "old data key")) could not be deleted yet. The next rotation with --data-keys does it.")
-            }
+            let retired = number("retired_data_keys")
+            if retired > 0 { Terminal.say(Self.words(retired: retired, stay: number("retired_data_keys_stay"), damaged: number("damaged"))) }
             let removable = result["removable_master_keys"]?.array ?? []
             if !removable.isEmpty {
                 Terminal.say("Nothing needs these master keys any more; take them out of the list: \(removable.map(\.shown).joined(separator: ", "))")
@@ -182,7 +191,7 @@ struct VaultCommand: AsyncParsableCommand {
             guard !file.isEmpty else { throw Failure("the file needs a name", exitCode: Failure.usage) }
             var configuration = ServerConfiguration()
             if let directory = Setting.value(dataDir, "GRANTEE_DATA_DIR") { configuration.dataDirectory = directory }
-            configuration.databaseURL = try databaseUrl ?? ServerOptions.secret("GRANTEE_DATABASE_URL")
+            try configuration.nameDatabase(databaseUrl)
             let begun = ContinuousClock.now
             var progress = Progress()
             defer { progress.finish() }

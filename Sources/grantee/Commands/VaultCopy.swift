@@ -51,11 +51,12 @@ extension VaultCommand {
                 hint: "a server that has run on one of them since has changed it")
         }
 
-        private static func place(_ given: String?, _ flag: String, _ variable: String) throws -> String {
-            guard let place = try given ?? ServerOptions.secret(variable) else {
+        private static func place(_ given: String?, _ flag: String, _ variable: String) throws -> VaultCopy.Place {
+            if let given { return VaultCopy.Place(given, setting: flag) }
+            guard let (text, variable) = try ServerOptions.namedSecret(variable) else {
                 throw Failure("\(flag) is needed", hint: "or set \(variable) or \(variable)_FILE", exitCode: Failure.usage)
             }
-            return place
+            return VaultCopy.Place(text, setting: variable)
         }
 
         private func show(_ copy: VaultCopy, in time: Duration) {
@@ -97,8 +98,9 @@ extension VaultCommand {
         var place: String?
 
         func run() async throws {
-            let place = try self.place ?? ServerOptions.secret("GRANTEE_DATABASE_URL") ?? Setting.value(nil, "GRANTEE_DATA_DIR") ?? "./grantee-data"
-            let moved = try await VaultCopy.reopen(place, setting: "the place")
+            let named = try place == nil ? ServerOptions.namedSecret("GRANTEE_DATABASE_URL") : nil
+            let text = place ?? named?.text ?? Setting.value(nil, "GRANTEE_DATA_DIR") ?? "./grantee-data"
+            let moved = try await VaultCopy.reopen(text, setting: named?.variable ?? "the place")
             Terminal.write("A server may start on it again. It was moved to \(moved.to) at \(moved.at), and is a backup of that time now.")
             Terminal.say("No server may run on \(moved.to) any more. `grantee vault verify` names the grants whose refresh tokens may be spent.")
         }

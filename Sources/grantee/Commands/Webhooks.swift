@@ -47,10 +47,15 @@ struct Webhooks: AsyncParsableCommand {
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Remove a webhook; nothing more is sent to it.")
         @Argument(help: "The webhook's id (wh_…).") var id: String
+        @Flag(name: [.short, .long], help: "Do not ask.") var yes = false
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            _ = try await server.client().send(.delete, APIClient.path("webhooks", id))
+            let api = try server.client()
+            guard yes || Terminal.confirms("Remove the webhook \(id)? What it has not got yet is not sent any more.") else {
+                throw Failure("nothing was removed", hint: "say yes, or give --yes")
+            }
+            _ = try await api.send(.delete, APIClient.path("webhooks", id))
             server.show(["removed": .string(id)]) { Terminal.write("Removed \(id).") }
         }
     }

@@ -1,9 +1,12 @@
 import AsyncHTTPClient
+import Egress
 import Foundation
 import HTTPTypes
 import NIOCore
 import NIOHTTP1
 import OAuth
+import OAuthClient
+import OAuthClientAsyncHTTP
 
 /// The REST API as the commands use it.
 struct APIClient {
@@ -12,12 +15,17 @@ struct APIClient {
     private static let longestAnswer = 32 << 20
     private static let userAgent = "grantee-cli/0.1"
     /// Follows no redirect: one could carry the key to another host.
-    private static let client: HTTPClient = {
+    private static let client: Result<HTTPClient, any Error> = Result {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         // Where nobody listens, that is said at once.
         configuration.connectionPool.retryConnectionEstablishment = false
+        do {
+            if let file = Setting.value(nil, "GRANTEE_CA_FILE") { configuration.tlsConfiguration = try Trust(caFile: file).configuration }
+        } catch let error as TrustError {
+            throw Failure("GRANTEE_CA_FILE: \(error.description)", exitCode: Failure.usage)
+        }
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }()
+    }
 
     init(base: String, key: String) {
         self.base = base
@@ -41,11 +49,12 @@ struct APIClient {
         let request = self.request(method, path, query: query, body: body, ifMatch: ifMatch)
         let response: HTTPClientResponse
         let bytes: ByteBuffer
+        let client = try Self.client.get()
         do {
-            response = try await Self.client.execute(request, timeout: .seconds(60))
+            response = try await client.execute(request, timeout: .seconds(60))
             bytes = try await response.body.collect(upTo: Self.longestAnswer)
         } catch {
-            throw noServer
+            throw noServer(error)
         }
         let value = try self.value(of: bytes, status: response.status)
         guard (200..<300).contains(response.status.code) else { throw Self.failure(value, status: Int(response.status.code), base: base) }
@@ -57,9 +66,10 @@ struct APIClient {
     /// - Throws: ``Failure``: from the problem that was answered, or that the last line tells of; when the answer broke off.
     func lines(_ method: HTTPRequest.Method, _ path: String, body: JSONValue? = nil, onLine: (JSONValue) throws -> Void) async throws -> JSONValue {
         let response: HTTPClientResponse
+        let client = try Self.client.get()
         do {
             // The deadline is that of the answer's beginning.
-            response = try await Self.client.execute(request(method, path, body: body), timeout: .seconds(60))
+            response = try await client.execute(request(method, path, body: body), timeout: .seconds(60))
             guard (200..<300).contains(response.status.code) else {
                 let bytes = try await response.body.collect(upTo: Self.longestAnswer)
                 throw Self.failure(try value(of: bytes, status: response.status), status: Int(response.status.code), base: base)
@@ -67,7 +77,7 @@ struct APIClient {
         } catch let failure as Failure {
             throw failure
         } catch {
-            throw noServer
+            throw noServer(error)
         }
         let brokeOff = Failure("the server at \(base) stopped in the middle of it", hint: "what was begun is gone on with when you run this again")
         var rest = ByteBuffer()
@@ -109,14 +119,15 @@ struct APIClient {
         for field in call.headers { request.headers.add(name: field.name, value: field.value) }
         request.body = call.body
         let response: HTTPClientResponse
+        let client = try Self.client.get()
         do {
-            response = try await Self.client.execute(request, deadline: .distantFuture)
+            response = try await client.execute(request, deadline: .distantFuture)
         } catch let error as FileChunks.ReadError {
             throw Failure("the body could not be read to its end: \(error.words)")
         } catch let error as HTTPClientError where error == .remoteConnectionClosed || error == .bodyLengthMismatch {
             throw Failure("the request broke off before an answer came")
         } catch {
-            throw noServer
+            throw noServer(error)
         }
         guard let code = response.headers.first(name: "Grantee-Problem") else { return response }
         let bytes = try? await response.body.collect(upTo: Self.longestAnswer)
@@ -142,11 +153,21 @@ struct APIClient {
         return request
     }
 
-    private var noServer: Failure { Failure("no server answers at \(base)", hint: "start one with `grantee serve`, or set GRANTEE_URL") }
+    private func noServer(_ error: any Error) -> Failure {
+        let lead = "TLS failed: "
+        if case .unreachable(let reason) = TransportError(failure: error, mayHaveBeenSent: false).reason, reason.hasPrefix(lead) {
+            return Failure(
+                "no secure connection to \(base): \(reason.dropFirst(lead.count))",
+                hint: reason.contains("certificate")
+                    ? "name the authority that signed it with GRANTEE_CA_FILE; GRANTEE_URL has to name a host that it is for" : "check GRANTEE_URL")
+        }
+        return Failure("no server answers at \(base)", hint: "start one with `grantee serve`, or set GRANTEE_URL")
+    }
 
     private func value(of bytes: ByteBuffer, status: HTTPResponseStatus) throws -> JSONValue {
         if bytes.readableBytes == 0 { return .null }
         guard let value = try? JSONValue(parsing: bytes.readableBytesView) else {
+            if let failure = Self.proxyFailure(Int(status.code), base: base) { throw failure }
             throw Failure("what answers at \(base) is not a Grantee server (status \(status.code))", hint: "check GRANTEE_URL")
         }
         return value
@@ -168,7 +189,7 @@ struct APIClient {
 
     private static func failure(_ problem: JSONValue, status: Int, base: String) -> Failure {
         guard let code = problem["code"]?.string, let detail = problem["detail"]?.string else {
-            return Failure("the server at \(base) answered with status \(status)")
+            return proxyFailure(status, base: base) ?? Failure("the server at \(base) answered with status \(status)")
         }
         var details = (problem["errors"]?.array ?? []).compactMap { error in
             error["pointer"]?.string.flatMap { pointer in error["detail"]?.string.map { "\(pointer.isEmpty ? "body" : pointer) \($0)" } }
@@ -186,6 +207,12 @@ struct APIClient {
             "\(asCommands(detail)) (\(code))", details: details.map(asCommands),
             hint: hint(code, problem["fix"]?.string).map(asCommands) ?? secretHint(details),
             exitCode: exitCode)
+    }
+
+    /// A status of a proxy, or a balancer, that no server of ours stands behind.
+    private static func proxyFailure(_ status: Int, base: String) -> Failure? {
+        guard [502, 503, 504].contains(status) else { return nil }
+        return Failure("the proxy at \(base) reaches no server (status \(status))", hint: "check that the server runs, and where the proxy looks for it")
     }
 
     /// Requests of the API as the commands that make them.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import OAuth
+import Server
 
 /// Which server a command speaks to, and with which key.
 struct ServerOptions: ParsableArguments {
@@ -46,11 +47,23 @@ struct ServerOptions: ParsableArguments {
     }
 
     /// From the environment, or from the file that NAME_FILE names.
-    static func secret(_ name: String) throws -> String? {
+    static func secret(_ name: String) throws -> String? { try namedSecret(name)?.text }
+
+    /// The same, with the variable that it came from.
+    static func namedSecret(_ name: String) throws -> (text: String, variable: String)? {
         let environment = ProcessInfo.processInfo.environment
-        if let value = environment[name], !value.isEmpty { return value }
+        if let value = environment[name], !value.isEmpty { return (value, name) }
         guard let path = environment[name + "_FILE"], !path.isEmpty else { return nil }
         guard let text = content(of: path), !text.isEmpty else { throw Failure("\(name)_FILE names \(path), which cannot be read or is empty") }
-        return text
+        return (text, name + "_FILE")
+    }
+}
+
+extension ServerConfiguration {
+    /// - Parameter flag: the value of `--database-url`, which goes first.
+    mutating func nameDatabase(_ flag: String?) throws {
+        databaseURL = flag
+        guard flag == nil, let (text, variable) = try ServerOptions.namedSecret("GRANTEE_DATABASE_URL") else { return }
+        (databaseURL, databaseSetting) = (text, variable)
     }
 }

@@ -5,23 +5,35 @@ import Vault
 
 /// What the settings page shows, card by card.
 enum SettingsValues {
-    static func server(_ faces: Faces, now: Timestamp) -> [String: Any] {
+    static func server(_ faces: Faces, now: Timestamp) async -> [String: Any] {
         let facts = faces.facts
         var values: [String: Any] = [
             "version": ServerFacts.version, "started": TimeText.value(facts.startedAt, from: now), "public_url": faces.publicURL.origin,
             "listening_url": facts.listeningURL, "event_loops": ServerFacts.eventLoops, "activity_days": facts.activityDays,
             "metrics_need_key": faces.metricsNeedKey,
         ]
-        if let bytes = facts.databaseBytes() { values["database_size"] = size(bytes) }
+        values["database"] = facts.sharedDatabase == nil ? "SQLite" : "PostgreSQL"
+        if let place = facts.sharedDatabase { values["database_place"] = place }
+        if let node = facts.node { values["node"] = node }
+        let bytes = facts.sharedDatabase == nil ? facts.databaseBytes() : await faces.broker.databaseBytes()
+        if let bytes { values["database_size"] = size(bytes) }
         if let port = facts.metricsPort { values["metrics_port"] = port }
         return values
+    }
+
+    /// Those at work on the same database; `nil` for a server that has its own.
+    static func nodes(_ nodes: [NodeRecord], _ facts: ServerFacts, now: Timestamp) -> [[String: Any]]? {
+        guard facts.sharedDatabase != nil else { return nil }
+        return nodes.map {
+            ["name": $0.name, "version": $0.version, "since": TimeText.value($0.startedAt, from: now), "is_own": $0.name == facts.node]
+        }
     }
 
     static func vault(_ status: VaultStatus, _ facts: ServerFacts, now: Timestamp) -> [String: Any] {
         var values: [String: Any] = [
             "master_key": status.masterKeyID, "data_keys": status.dataKeys, "retired": status.retiredDataKeys,
             "has_retired": status.retiredDataKeys > 0, "is_rotating": status.isRotating,
-            "key_lies_beside": facts.keyLiesBesideDatabase,
+            "key_lies_beside": facts.keyLiesBesideDatabase, "is_shared": facts.sharedDatabase != nil,
         ]
         if let restored = status.restored {
             values["restored"] = ["backup": TimeText.value(restored.backupAt, from: now), "at": TimeText.value(restored.restoredAt, from: now)]

@@ -13,8 +13,9 @@ enum SettingsPage {
         let own = try inbound.visit.session.id
         var names = [caller.key.id: caller.key.name]
         var values: [String: Any] = [
-            "server": SettingsValues.server(inbound.faces, now: now), "outbound": SettingsValues.outbound(facts),
+            "server": await SettingsValues.server(inbound.faces, now: now), "outbound": SettingsValues.outbound(facts),
         ]
+        if let nodes = SettingsValues.nodes(try await broker.nodesAtWork(), facts, now: now) { values["cluster"] = ["nodes": nodes] }
         if caller.isUnbound {
             for key in try await broker.keys(for: caller) { names[key.id] = key.name }
             values["vault"] = SettingsValues.vault(try await broker.vaultStatus(for: caller), facts, now: now)
