@@ -80,7 +80,7 @@ connect() {
 {"id": "people", "name": "people", "keep_alive": true, "oauth": {"grant_type": "authorization_code", "authorization_url": "${url[up]}/authorize", "token_url": "${url[up]}/token", "client_id": "bench", "client_secret": "bench-secret"${2-}}}
 JSON
 }
-put() { url[grantee]=${url[$1]} client put 0 "$few"; }
+put() { url[grantee]=${url[$1]}; client put 0 "$few"; }
 
 # load SECONDS WRK_OPTION… -- NODE…: the same load on each of them; sets `cost` (microseconds of the nodes' processors for each
 # answer) and `behind` (of the database's).
