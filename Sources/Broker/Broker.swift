@@ -58,8 +58,6 @@ package final class Broker: Sendable {
     let logger: Logger
     let configuration: Configuration
 
-    /// What this process calls itself where it takes a lease: another one under the same name is somebody else.
-    let processID: String
     let coherence: Coherence
     /// That this was said in the log.
     let isCutOff = Atomic(false)
@@ -81,7 +79,7 @@ package final class Broker: Sendable {
     let exchanges = InFlight()
     let backOff = BackOff()
     let tokenEndpoints: TokenEndpoints
-    /// This process, among those that take leases.
+    /// This process, among those that take leases: another one under the same node's name is somebody else.
     let leaseOwner: String
     let refreshing = InFlight()
     let refresherTurn = Mutex(0)
@@ -108,7 +106,6 @@ package final class Broker: Sendable {
         self.store = store
         shared = store as? any SharedStore
         coherence = Coherence(store as? any SharedStore)
-        processID = configuration.node + "/" + Entropy.system.token(bytes: 12)
         self.keyring = keyring
         self.transport = NotingTransport(transport, log: activityLog, clock: clock)
         self.patientTransport = NotingTransport(patientTransport ?? transport, log: activityLog, clock: clock)

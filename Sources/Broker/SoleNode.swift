@@ -8,7 +8,7 @@ extension Broker {
     /// - Returns: `nil` when another node is at it. For who has the store alone nobody else is.
     func asSoleNode<R: Sendable>(_ name: String, _ work: () async throws -> R) async throws -> R? {
         guard let shared else { return try await work() }
-        guard try await shared.takeLease(name, owner: processID, lifetime: Self.soleLifetime) else { return nil }
+        guard try await shared.takeLease(name, owner: leaseOwner, lifetime: Self.soleLifetime) else { return nil }
         let renewal = Task { [self] in
             while true {
                 do { try await Task.sleep(for: Self.soleLifetime / 3) } catch { return }
@@ -30,7 +30,7 @@ extension Broker {
     /// What is done twice at worst, when a lease is lost, is work that may be done twice.
     private func renewSole(_ name: String) async {
         do {
-            if try await shared?.takeLease(name, owner: processID, lifetime: Self.soleLifetime) == false {
+            if try await shared?.takeLease(name, owner: leaseOwner, lifetime: Self.soleLifetime) == false {
                 logger.warning("another node has begun the same work meanwhile", metadata: ["work": "\(name)"])
             }
         } catch {
@@ -40,7 +40,7 @@ extension Broker {
 
     private func endSole(_ name: String) async {
         do {
-            try await shared?.endLease(name, owner: processID)
+            try await shared?.endLease(name, owner: leaseOwner)
         } catch {
             logger.warning("a lease was not given back; it ends by itself", metadata: ["work": "\(name)", "error": "\(error)"])
         }

@@ -136,12 +136,11 @@ extension PostgresStore {
 
     /// - Returns: false when it ended, even if nobody else took it since.
     private static func extend(_ lease: LeaseClaim, in session: Session) throws -> Bool {
-        let milliseconds = lease.lifetime.components.seconds * 1000 + lease.lifetime.components.attoseconds / 1_000_000_000_000_000
         return try session.change(
             """
             UPDATE lease SET ends_at = clock_timestamp() + $3 * interval '1 millisecond'
             WHERE name = $1 AND owner = $2 AND ends_at >= clock_timestamp()
-            """, [lease.name, lease.owner, milliseconds]) == 1
+            """, [lease.name, lease.owner, lease.lifetime.milliseconds]) == 1
     }
 
     package func clearIntent(grant: UID, generation: Int) async throws {

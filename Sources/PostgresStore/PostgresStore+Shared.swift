@@ -83,13 +83,12 @@ extension PostgresStore: SharedStore {
     /// Not synced: what is done under a lease is, and brings it to the disk first.
     package func takeLease(_ name: String, owner: String, lifetime: Duration) async throws -> Bool {
         try await write(isKept: false) { session in
-            let milliseconds = lifetime.components.seconds * 1000 + lifetime.components.attoseconds / 1_000_000_000_000_000
-            return try session.change(
+            try session.change(
                 """
                 INSERT INTO lease (name, owner, ends_at) VALUES ($1, $2, clock_timestamp() + $3 * interval '1 millisecond')
                 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at
                     WHERE lease.owner = excluded.owner OR lease.ends_at < clock_timestamp()
-                """, [name, owner, milliseconds]) == 1
+                """, [name, owner, lifetime.milliseconds]) == 1
         }
     }
 

@@ -202,9 +202,8 @@ final class Session {
                 isBroken = true
                 throw DatabaseError(state: nil, words: "the database does not answer", isLost: true)
             }
-            let milliseconds = left.components.seconds * 1000 + left.components.attoseconds / 1_000_000_000_000_000
             var descriptor = pollfd(fd: PQsocket(connection), events: events, revents: 0)
-            let ready = poll(&descriptor, 1, Int32(min(milliseconds + 1, 60_000)))
+            let ready = poll(&descriptor, 1, Int32(min(left.milliseconds + 1, 60_000)))
             if ready > 0 { return }
             if ready < 0, errno != EINTR { throw lost() }
         }

@@ -107,3 +107,8 @@ struct ArrayOf<Element: Bindable>: Bindable {
         return bytes
     }
 }
+
+extension Duration {
+    /// Whole ones, as statements and `poll` take them.
+    var milliseconds: Int64 { components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000 }
+}
