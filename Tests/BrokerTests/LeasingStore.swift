@@ -20,8 +20,8 @@ final class LeasingStore: SharedStore {
         /// What is told of changes; `nil` = everything may have changed, each time.
         var log: [Changes.Item]?
         var polls = 0
-        var beforeIntent: (@Sendable () -> Void)?
-        var afterIntent: (@Sendable () -> Void)?
+        var beforeIntent: (@Sendable () async throws -> Void)?
+        var afterIntent: (@Sendable () async throws -> Void)?
     }
     private let state = Mutex(State())
 
@@ -37,7 +37,7 @@ final class LeasingStore: SharedStore {
     func set(isAway: Bool) { state.withLock { $0.isAway = isAway } }
     func set(endpointDelay: Duration) { state.withLock { $0.endpointDelay = endpointDelay } }
     /// Once.
-    func onNextIntent(before: (@Sendable () -> Void)? = nil, after: (@Sendable () -> Void)? = nil) {
+    func onNextIntent(before: (@Sendable () async throws -> Void)? = nil, after: (@Sendable () async throws -> Void)? = nil) {
         state.withLock { ($0.beforeIntent, $0.afterIntent) = (before, after) }
     }
     /// From now on only what the test notes has changed.
@@ -73,7 +73,7 @@ final class LeasingStore: SharedStore {
             defer { (state.beforeIntent, state.afterIntent) = (nil, nil) }
             return (state.beforeIntent, state.afterIntent)
         }
-        before?()
+        try await before?()
         if let lease {
             let isHeld = state.withLock { state in
                 guard let held = state.leases[lease.name], held.owner == lease.owner, held.endsAt >= steady.now else { return false }
@@ -83,7 +83,7 @@ final class LeasingStore: SharedStore {
             guard isHeld else { return nil }
         }
         let attempts = try await base.beginRefresh(grant: grant, generation: generation, at: at, lease: nil)
-        after?()
+        try await after?()
         return attempts
     }
 

@@ -109,6 +109,12 @@ extension Broker {
         } catch let problem as Problem {
             meters.refreshed(connection: connection.id, result: problem.code.rawValue)
             note("grant.refresh_failed", connection: connection, subject: key.subject, result: problem.code.rawValue)
+            // Somebody else was faster: callers get what that gave, or why it gave nothing.
+            if problem.code == .conflict, let grant,
+                let result = try await outcome(of: try await store.grant(uid: grant.uid), seen: grant.tokenGeneration, connection: connection)
+            {
+                return result
+            }
             throw problem
         }
     }
