@@ -7,11 +7,16 @@ package final class Caller: Sendable {
     package let key: APIKey
     /// Whether its role is `agent`: asked of each request.
     package let isAgent: Bool
+    private let isReplaced = Atomic(false)
 
     package init(key: APIKey) {
         self.key = key
         isAgent = key.role == .agent
     }
+
+    /// Whether what the registry knew has changed since it gave this one.
+    package var isStale: Bool { isReplaced.load(ordering: .acquiring) }
+    fileprivate func replace() { isReplaced.store(true, ordering: .releasing) }
 
     package var isAdmin: Bool { key.role == .admin }
     package func covers(connection: UID) -> Bool { key.connections.map { $0.contains(connection) } ?? true }
@@ -79,16 +84,23 @@ final class CallerRegistry: Sendable {
 
     func replaceAll(_ keys: [APIKey]) {
         byHash.withLock { map in
+            for caller in map.values { caller.replace() }
             map = [:]
             for key in keys { if let hash = KeyHash(stored: key.hash) { map[hash] = Caller(key: key) } }
         }
     }
     func add(_ key: APIKey) {
         guard let hash = KeyHash(stored: key.hash) else { return }
-        byHash.withLock { $0[hash] = Caller(key: key) }
+        byHash.withLock { $0.updateValue(Caller(key: key), forKey: hash)?.replace() }
     }
     func remove(id: String) {
-        byHash.withLock { map in map = map.filter { $0.value.key.id != id } }
+        byHash.withLock { map in
+            map = map.filter { _, caller in
+                guard caller.key.id == id else { return true }
+                caller.replace()
+                return false
+            }
+        }
     }
     func find(_ hash: KeyHash) -> Caller? { byHash.withLock { $0[hash] } }
     /// For what is rare: looks at each.

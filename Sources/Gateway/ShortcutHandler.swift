@@ -30,8 +30,8 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var handsOn = false
     private var hasLeft = false
     private var closesAfterAnswer = false
-    /// Memory for the lines of requests.
-    private var lines = FieldLines()
+    /// Of the last request.
+    private var fields = ShortFields()
 
     // The answer under way.
     /// As the channel said last.
@@ -67,7 +67,7 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
         var destination: Destination?
         guard
             let request = ShortRequest(
-                bytes, lines: &lines,
+                bytes, fields: &fields,
                 destination: { id in
                     destination = loop.broker.knownDestination(id)
                     return destination
@@ -88,7 +88,7 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func begin(_ request: consuming ShortRequest, _ bytes: ByteBuffer, _ destination: Destination) -> Bool {
         let broker = loop.broker
         guard request.body?.readableBytes ?? 0 <= loop.gateway.limits.replay, broker.isRecording,
-            let caller = door.uncounted(authorization: bytes.readableBytesUInt8Span.extracting(request.authorization)), !caller.isAgent,
+            let caller = fields.caller(isStill: { broker.stillKnows($0) }, find: { door.uncounted(authorization: $0) }), !caller.isAgent,
             let admitted = try? AdmittedRequest(request, to: destination, for: caller, id: loop.makeID(), broker: broker),
             let credential = broker.knownCredential(destination, subject: admitted.subject, at: broker.now)
         else { return false }
@@ -124,7 +124,6 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func ended() {
         exchange = nil
-        lines.clear()
         handler.shortcutEnds()
         if closesAfterAnswer {
             closeWhenWritten()

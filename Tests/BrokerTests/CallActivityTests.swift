@@ -101,9 +101,9 @@ extension Bench {
 
     // MARK: Many
 
-    @Test func beyondAThousandThoseThatAreAlikeAreOne() async throws {
+    @Test func beyondTheFirstOnesThoseThatAreAlikeAreOne() async throws {
         let bench = try await Bench()
-        for index in 0..<1_000 { bench.record(Bench.call(requestID: "r-\(index)")) }
+        for index in 0..<CallQueue.singles { bench.record(Bench.call(requestID: "r-\(index)")) }
         let others = [
             Bench.call(status: 500), Bench.call(key: "key_2"), Bench.call(subject: "user-2", grant: "h"), Bench.call(method: "PUT"), Bench.call(path: "/y"),
             Bench.call(connection: UID(text: "d"), grant: "i"), Bench.call(status: nil, result: "provider_unreachable"),
@@ -111,12 +111,12 @@ extension Bench {
         for _ in 0..<3 { for call in others + [Bench.call(requestID: "r-x")] { bench.record(call) } }
         await bench.broker.flushActivity()
         let entries = try await bench.calls()
-        #expect(entries.count == 1_000 + others.count + 1)
-        #expect(entries.prefix(1_000).allSatisfy { $0.count == 1 && $0.requestID != nil })
-        #expect(entries.dropFirst(1_000).allSatisfy { $0.count == 3 && $0.requestID == nil })
-        let told = entries.dropFirst(1_000).map { [$0.key, $0.subject, $0.result, $0.connectionUID?.text, $0.detail] }
+        #expect(entries.count == CallQueue.singles + others.count + 1)
+        #expect(entries.prefix(CallQueue.singles).allSatisfy { $0.count == 1 && $0.requestID != nil })
+        #expect(entries.dropFirst(CallQueue.singles).allSatisfy { $0.count == 3 && $0.requestID == nil })
+        let told = entries.dropFirst(CallQueue.singles).map { [$0.key, $0.subject, $0.result, $0.connectionUID?.text, $0.detail] }
         #expect(Set(told).count == others.count + 1)
-        // The next interval has a thousand of its own.
+        // The next interval has its own.
         bench.record(Bench.call(requestID: "r-y"))
         bench.record(Bench.call(requestID: "r-z"))
         await bench.broker.flushActivity()
@@ -125,12 +125,12 @@ extension Bench {
 
     @Test func whatIsNotQuiteAlikeStaysApart() async throws {
         let bench = try await Bench()
-        for _ in 0..<1_000 { bench.record(Bench.call()) }
+        for _ in 0..<CallQueue.singles { bench.record(Bench.call()) }
         // The second is equal to the first for Swift, and not the same bytes; arguments are told of each.
         let calls = [Bench.call(path: "/\u{E9}"), Bench.call(path: "/e\u{301}"), Bench.call(arguments: "f1"), Bench.call(arguments: "f2")]
         for _ in 0..<2 { for call in calls { bench.record(call) } }
         await bench.broker.flushActivity()
-        let entries = try await bench.calls().dropFirst(1_000)
+        let entries = try await bench.calls().dropFirst(CallQueue.singles)
         #expect(entries.map(\.count).reduce(0, +) == 8)
         func details(_ text: String) -> Int { entries.filter { sameBytes($0.detail ?? "", text) }.map(\.count).reduce(0, +) }
         #expect(details("GET api.example.com/\u{E9} → 200") == 2)
@@ -145,7 +145,7 @@ extension Bench {
         #expect(bench.broker.isRecording)
         await bench.broker.flushActivity()
         let entries = try await bench.calls()
-        #expect(entries.count == 1_001)
+        #expect(entries.count == ActivityLog.mostRefused + 1)
         #expect(entries.map(\.count).reduce(0, +) == ActivityLog.capacity + 5_000)
         #expect(entries.last?.detail == nil)
         #expect(entries.allSatisfy { $0.action == "api.refused" && $0.result == "forbidden" && $0.key == "key_1" })

@@ -1,5 +1,6 @@
 import OAuth
 import OAuthClient
+import SQLiteStore
 import Testing
 import Vault
 
@@ -157,6 +158,24 @@ import Vault
         #expect(bench.broker.authenticate(text) != nil)
         try await bench.broker.removeKey(id: record.id, by: bench.admin)
         #expect(bench.broker.authenticate(text) == nil)
+    }
+
+    @Test func whoWasLetInIsKnownUntilTheKeyChanges() async throws {
+        let bench = try await Bench()
+        let now = bench.time.wall.now()
+        let (_, text) = try await bench.broker.addKey(.init(name: "k", role: .use, expiresAt: now + .seconds(60)), by: bench.admin)
+        let (other, otherText) = try await bench.broker.addKey(.init(name: "other", role: .use), by: bench.admin)
+        let (caller, another) = (try #require(bench.broker.authenticate(text)), try #require(bench.broker.authenticate(otherText)))
+        #expect(bench.broker.stillKnows(caller) && bench.broker.stillKnows(another))
+        try await bench.broker.removeKey(id: other.id, by: bench.admin)
+        #expect(bench.broker.stillKnows(caller) && !bench.broker.stillKnows(another))
+        bench.time.advance(.seconds(60))
+        #expect(!bench.broker.stillKnows(caller))
+        // What another node changed is read anew as a whole.
+        let admin = try #require(bench.broker.authenticate(Bench.adminKey))
+        #expect(bench.broker.stillKnows(admin))
+        bench.broker.callers.replaceAll(try await bench.store.keys())
+        #expect(!bench.broker.stillKnows(admin))
     }
 
     @Test func readsAreCountedPerKeyGrantAndMinute() async throws {

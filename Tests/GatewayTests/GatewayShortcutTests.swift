@@ -35,8 +35,8 @@ import Testing
     }
 
     private func isShort(_ request: String) -> Bool {
-        var lines = FieldLines()
-        return ShortRequest(ByteBuffer(string: request), lines: &lines) { _ in nil } != nil
+        var fields = ShortFields()
+        return ShortRequest(ByteBuffer(string: request), fields: &fields) { _ in nil } != nil
     }
 
     // MARK: Both ways
@@ -236,6 +236,33 @@ import Testing
     }
 
     // MARK: Ends
+
+    /// Who asked last on a connection is remembered there.
+    @Test(arguments: Way.allCases) func eachRequestIsItsOwnKeys(way: Way) async throws {  // SEC-80
+        try await Stage.with(upstream: .answering(Self.echo)) { stage, upstream async throws in
+            let (one, other) = (try await stage.key("use"), try await stage.key("use", ["name": "other"]))
+            let elsewhere = try await stage.key("use", ["subjects": ["user-1"]])
+            let (first, last) = (one.prefix(1) == "x" ? "y" : "x", one.suffix(1) == "x" ? "y" : "x")
+            try await client(stage, way) { client async throws in
+                func expect(_ status: Int, _ key: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+                    await client.send(stage.head("GET", "api/x", key: key))
+                    #expect(try await client.answer().status == status, sourceLocation: sourceLocation)
+                }
+                let strange = [String(one.dropLast()) + last, first + String(one.dropFirst()), one + "x", String(one.dropLast()), one.uppercased()]
+                for key in strange {
+                    for _ in 0..<2 { try await expect(200, one) }
+                    for _ in 0..<2 { try await expect(401, key) }
+                }
+                for (status, key) in [(200, one), (200, other), (403, elsewhere), (200, other), (200, one), (200, one)] { try await expect(status, key) }
+                let keys = try await stage.server.send(.get, "/v1/keys")["items"]?.array ?? []
+                let id = try #require(keys.first { $0["name"]?.string == "other" }?["id"]?.string)
+                try await expect(200, other)
+                #expect(try await stage.server.send(.delete, "/v1/keys/\(id)").status == 204)
+                for _ in 0..<2 { try await expect(401, other) }
+                try await expect(200, one)
+            }
+        }
+    }
 
     @Test(arguments: Way.allCases) func aCallerThatDiesTakesTheRequestWithIt(way: Way) async throws {
         let script = RawUpstream.Script.answering { $0.target.hasSuffix("/warm") ? [.send(RawUpstream.answer())] : [] }

@@ -1,6 +1,8 @@
 import NIOCore
 import NIOEmbedded
 import NIOHTTP1
+import OAuth
+import TestSupport
 import Testing
 
 @testable import Gateway
@@ -10,8 +12,12 @@ import Testing
     static func read(_ text: String) -> (request: ShortRequest, lines: String)? { read(Array(text.utf8)) }
 
     static func read(_ bytes: [UInt8]) -> (request: ShortRequest, lines: String)? {
-        var lines = FieldLines()
-        guard let request = ShortRequest(ByteBuffer(bytes: bytes), lines: &lines, destination: { _ in nil }) else { return nil }
+        var fields = ShortFields()
+        return read(bytes, &fields)
+    }
+
+    static func read(_ bytes: [UInt8], _ fields: inout ShortFields) -> (request: ShortRequest, lines: String)? {
+        guard let request = ShortRequest(ByteBuffer(bytes: bytes), fields: &fields, destination: { _ in nil }) else { return nil }
         var written = ByteBuffer()
         request.lines.write(into: &written)
         return (request, String(buffer: written))
@@ -101,6 +107,45 @@ import Testing
         #expect(Self.read("GET /gateway/api/x HTTP/1.1\nHost: h\nAuthorization: Bearer key\n\n") == nil)
     }
 
+    @Test func eachRequestHasItsOwnFields() throws {
+        var fields = ShortFields()
+        let texts = [
+            Self.head("X-A: 1"), Self.head("X-A: 1", line: "GET /gateway/other/longer/path HTTP/1.1"), Self.head("X-A: 2"), Self.head("X-A: 1"),
+            Self.head("X-A: 1", "X-B: 2"), Self.head("X-A: 1"), Self.head(), Self.head("X-A: 1", "Content-Length: 4") + "body",
+            Self.head("X-A: 1", "Content-Length: 4") + "ydob", Self.head("Content-Length: 5", "X-A: 1") + "other", Self.head("Grantee-Subject: a"),
+            Self.head("Grantee-Subject: b"), Self.head("Grantee-Subject: b"), Self.head("X-A: " + String(repeating: "x", count: 8000)), Self.head("X-A: 1"),
+        ]
+        for text in texts {
+            for _ in 0..<2 {
+                let (request, lines) = try #require(Self.read(Array(text.utf8), &fields))
+                let (alone, alonesLines) = try #require(Self.read(text))
+                #expect(lines == alonesLines)
+                #expect(request.path == alone.path && request.subject == alone.subject && request.length == alone.length && request.body == alone.body)
+            }
+            // What is none does not count as the request before, and the request before makes none of it.
+            for wrong in [String(text.dropLast(3)), text + "x", text.replacing("Host: h", with: "Host: h\r\nHost: h")] {
+                #expect(Self.read(Array(wrong.utf8), &fields) == nil)
+            }
+        }
+    }
+
+    /// Theirs are dropped by name.
+    @Test func anotherConnectionHasOtherFieldsOfItsOwn() async throws {
+        try await Stage.with(upstream: .answering { _ in [.send(RawUpstream.answer("200 OK", [], body: "x"))] }) { stage, upstream async throws in
+            try await stage.add("own", at: upstream.url, ["headers": ["X-A": "ours"]])
+            for id in ["api", "own"] { #expect(try await stage.ask("GET", id + "/warm").status == 200) }
+            let before = upstream.requests.count
+            try await stage.client { client async throws in
+                for id in ["api", "own", "own", "api"] {
+                    await client.send(stage.head("GET", id + "/x", ["X-A: theirs"]))
+                    #expect(try await client.answer().status == 200)
+                }
+            }
+            let sent = upstream.requests.dropFirst(before).map { request in ["theirs", "ours"].filter { request.text.contains("X-A: \($0)") } }
+            #expect(sent == [["theirs"], ["ours"], ["ours"], ["theirs"]])
+        }
+    }
+
     /// The rules for fields are the ones of the long way.
     @Test func whatIsDroppedIsWhatTheTablesSay() throws {  // SEC-80, SEC-84, SEC-89, SEC-90
         var taken: Set<String> = []
@@ -124,14 +169,21 @@ import Testing
             "\u{FC}",
         ]
         var taken = 0
+        // Of one connection: what was remembered of the requests before changes nothing.
+        var fields = ShortFields()
         for _ in 0..<20_000 {
             var text = "GET /gateway/api/x HTTP/1.1\r\nHost: h\r\n"
             if random.below(3) > 0 { text += "Authorization: Bearer k\r\n" }
             for _ in 0..<random.below(4) { text += words[random.below(words.count)] }
             if random.below(2) > 0 { text += "\r\n" }
             if random.below(4) == 0 { text += "abc" }
-            guard let (request, lines) = Self.read(text) else { continue }
+            let next = Self.read(Array(text.utf8), &fields)
+            guard let (request, lines) = Self.read(text) else {
+                #expect(next == nil, "\(text.debugDescription)")
+                continue
+            }
             taken += 1
+            #expect(next?.lines == lines && next?.request.body == request.body && next?.request.length == request.length, "\(text.debugDescription)")
             let parts = try Codec.read(text)
             #expect(parts.heads == 1 && parts.ends == 1, "\(text.debugDescription)")
             #expect(parts.body == request.body.map { String(buffer: $0) } ?? "", "\(text.debugDescription)")

@@ -1,10 +1,10 @@
 import OAuth
 import Vault
 
-/// Calls on their way to the store: one by one, and beyond a thousand in one interval those that are alike become one.
+/// Calls on their way to the store: one by one, and beyond some hundreds in one interval those that are alike become one.
 struct CallQueue {
     /// How many of an interval are kept one by one, whatever they are.
-    static let singles = 1_000
+    static let singles = 250
 
     struct Entry {
         let call: APICall
@@ -23,7 +23,7 @@ struct CallQueue {
     }
 
     private var entries: [Entry] = []
-    /// Where those are that others may be counted with, by their likeness: none of the first thousand.
+    /// Where those are that others may be counted with, by their likeness: none of the first ones.
     private var places: [Int: Int] = [:]
     /// Where the last one was found, or kept.
     private var last = Int.max
