@@ -66,8 +66,9 @@ package final class Broker: Sendable {
     let missingMasterKeys = Mutex<Set<String>>([])
     /// That the database came from a backup, as the start found it.
     let restored = Mutex<RestoreMark?>(nil)
-    let callers = CallerRegistry()
-    let connectionCache = ConnectionCache()
+    let memoryAge: MemoryAge
+    let callers: CallerRegistry
+    let connectionCache: ConnectionCache
     let tokenCache: TokenCache
     let activityLog = ActivityLog()
     let activityWriter: ActivityWriter
@@ -117,7 +118,11 @@ package final class Broker: Sendable {
         self.configuration = configuration
         tokenEndpoints = TokenEndpoints(store as? any SharedStore, logger: logger)
         leaseOwner = "\(configuration.node)/\(UInt64.random(in: .min ... .max))"
-        self.tokenCache = TokenCache(capacity: configuration.cacheBytes)
+        let age = MemoryAge()
+        self.memoryAge = age
+        self.callers = CallerRegistry(age: age)
+        self.connectionCache = ConnectionCache(age: age)
+        self.tokenCache = TokenCache(capacity: configuration.cacheBytes, age: age)
         self.activityWriter = ActivityWriter(store: store, keyring: keyring, node: configuration.node, logger: logger)
     }
 

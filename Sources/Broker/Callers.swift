@@ -7,16 +7,11 @@ package final class Caller: Sendable {
     package let key: APIKey
     /// Whether its role is `agent`: asked of each request.
     package let isAgent: Bool
-    private let isReplaced = Atomic(false)
 
     package init(key: APIKey) {
         self.key = key
         isAgent = key.role == .agent
     }
-
-    /// Whether what the registry knew has changed since it gave this one.
-    package var isStale: Bool { isReplaced.load(ordering: .acquiring) }
-    fileprivate func replace() { isReplaced.store(true, ordering: .releasing) }
 
     package var isAdmin: Bool { key.role == .admin }
     package func covers(connection: UID) -> Bool { key.connections.map { $0.contains(connection) } ?? true }
@@ -81,25 +76,28 @@ struct KeyHash: Hashable, Sendable {
 /// Finding by the hash leaks nothing about a key: who can steer a SHA-256 towards a stored one already has it.
 final class CallerRegistry: Sendable {
     private let byHash = Mutex<[KeyHash: Caller]>([:])
+    private let age: MemoryAge
+
+    init(age: MemoryAge) { self.age = age }
 
     func replaceAll(_ keys: [APIKey]) {
         byHash.withLock { map in
-            for caller in map.values { caller.replace() }
+            age.grow()
             map = [:]
             for key in keys { if let hash = KeyHash(stored: key.hash) { map[hash] = Caller(key: key) } }
         }
     }
     func add(_ key: APIKey) {
         guard let hash = KeyHash(stored: key.hash) else { return }
-        byHash.withLock { $0.updateValue(Caller(key: key), forKey: hash)?.replace() }
+        byHash.withLock { map in
+            age.grow()
+            map[hash] = Caller(key: key)
+        }
     }
     func remove(id: String) {
         byHash.withLock { map in
-            map = map.filter { _, caller in
-                guard caller.key.id == id else { return true }
-                caller.replace()
-                return false
-            }
+            age.grow()
+            map = map.filter { $0.value.key.id != id }
         }
     }
     func find(_ hash: KeyHash) -> Caller? { byHash.withLock { $0[hash] } }

@@ -40,12 +40,11 @@ extension Broker {
     /// The same of a key whose bytes are part of something longer.
     package func authenticate(_ key: Span<UInt8>) -> Caller? { caller(KeyHash(of: key)) }
 
-    private func caller(_ hash: KeyHash) -> Caller? { callers.find(hash).flatMap { hasExpired($0) ? nil : $0 } }
-
-    private func hasExpired(_ caller: Caller) -> Bool { caller.key.expiresAt.map { $0 <= clock.now() } ?? false }
-
-    /// Whether a caller that was let in before would be let in now by the same key.
-    package func stillKnows(_ caller: Caller) -> Bool { !caller.isStale && !hasExpired(caller) }
+    private func caller(_ hash: KeyHash) -> Caller? {
+        guard let caller = callers.find(hash) else { return nil }
+        if let expiry = caller.key.expiresAt, expiry <= clock.now() { return nil }
+        return caller
+    }
 
     package func authenticate(_ key: String) -> Caller? { authenticate(key[...]) }
 

@@ -92,19 +92,18 @@ final class AdmittedRequest {
     }
 
     /// The same of a request that was read as it lies in memory, by somebody whose role is not `agent`.
-    init(_ short: consuming ShortRequest, to destination: Destination, for caller: Caller, id: String, broker: Broker) throws(Problem) {
-        try broker.admit(caller, to: destination, subject: short.subject)
+    init(_ short: consuming ShortRequest, _ shortFields: borrowing ShortFields, of call: KnownCall, id: String, broker: Broker) throws(Problem) {
+        (caller, destination, subject) = (call.caller, call.destination, shortFields.subject)
+        try broker.admit(caller, to: destination, subject: subject)
         path = try TargetPath(short.path[...], isCanonical: false, allowsEncodedSlash: destination.connection.settings.allowEncodedSlash)
         query = try TargetQuery.checked(short.query, reserved: destination.ownParameters)
-        self.caller = caller
-        self.destination = destination
         self.id = id
         isAgent = false
         isScanned = false
         isWhole = true
         fingerprint = nil
-        framing = short.length.map { .length($0) } ?? .none
-        (subject, method, body, fields) = (short.subject, short.method, short.body, .lines(short.lines))
+        framing = shortFields.length.map { .length($0) } ?? .none
+        (method, body, fields) = (short.method, short.body, .lines(shortFields.lines))
     }
 
     var isHead: Bool { if case .HEAD = method { true } else { false } }

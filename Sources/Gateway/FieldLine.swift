@@ -122,7 +122,18 @@ enum FieldBytes {
         return number
     }
 
-    static func text(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String {
-        bytes.extracting(range).withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+    static func text(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String { text(bytes.extracting(range)) }
+
+    static func text(_ bytes: Span<UInt8>) -> String { bytes.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) } }
+
+    /// Whether the bytes are that text.
+    static func isSame(_ bytes: Span<UInt8>, _ text: String) -> Bool {
+        guard bytes.count == text.utf8.count else { return false }
+        var index = 0
+        for byte in text.utf8 {
+            guard bytes[index] == byte else { return false }
+            index += 1
+        }
+        return true
     }
 }

@@ -26,34 +26,34 @@ struct ShortFields {
     private var steering = Steering()
     /// What was read, with the empty line; nothing = the last ones were not simple.
     private var bytes = ByteBuffer()
-    /// For whom.
-    private var destination: Destination?
-    /// Whose these fields are, once that was found.
-    private var caller: Caller?
+    private(set) var connectionID = ""
+    /// For whom; `nil` = it is not in memory.
+    private(set) var destination: Destination?
+    /// Whether they are the same as those before, and for the same connection.
+    private(set) var isRepeat = false
 
     /// `Content-Length`, as it was sent.
     var length: String? { steering.length }
     var bodyLength: Int { steering.bodyLength }
     var subject: String { steering.subject }
 
-    /// - Parameters:
-    ///   - isStill: whether who was found before would be found now.
-    ///   - find: by the value of `Authorization`.
-    mutating func caller(isStill: (Caller) -> Bool, find: (Span<UInt8>) -> Caller?) -> Caller? {
-        if let caller, isStill(caller) { return caller }
-        caller = find(bytes.readableBytesUInt8Span.extracting(steering.authorization))
-        return caller
-    }
+    /// - Parameter find: given the value of `Authorization`.
+    func caller(_ find: (Span<UInt8>) -> Caller?) -> Caller? { find(bytes.readableBytesUInt8Span.extracting(steering.authorization)) }
 
     /// - Parameters:
     ///   - span: begins with the first line.
-    ///   - destination: `nil` = it is not in memory.
+    ///   - id: of the connection that is asked.
+    ///   - mayRepeat: whether the destination of the request before is what would be found now.
+    ///   - find: the destination of an id; `nil` = it is not in memory.
     /// - Returns: where the body begins; `nil` = they are not simple.
-    mutating func read(_ span: Span<UInt8>, for destination: Destination?) -> Int? {
-        if bytes.readableBytes > 0, self.destination === destination, begins(span) { return bytes.readableBytes }
+    mutating func read(_ span: Span<UInt8>, for id: Span<UInt8>, mayRepeat: Bool, find: (String) -> Destination?) -> Int? {
+        isRepeat = mayRepeat && bytes.readableBytes > 0 && FieldBytes.isSame(id, connectionID) && begins(span)
+        if isRepeat { return bytes.readableBytes }
         bytes.clear()
         lines.begin()
-        (steering, caller, self.destination) = (Steering(), nil, destination)
+        steering = Steering()
+        connectionID = FieldBytes.text(id)
+        destination = find(connectionID)
         guard let end = readLines(span, own: destination?.ownNames ?? []), steering.isWhole, end <= Self.mostBytes else { return nil }
         span.extracting(..<end).withUnsafeBytes { _ = bytes.writeBytes($0) }
         lines.seal(bytes)

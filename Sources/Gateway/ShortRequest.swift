@@ -8,35 +8,27 @@ import NIOHTTP1
 /// one here is the same request to every other reader of HTTP/1.1.
 struct ShortRequest {
     let method: HTTPMethod
-    let connectionID: String
     /// Behind the connection's id, as ``AskedRequest`` has them.
     let path: String
     let query: Substring?
-    /// `Content-Length`, as it was sent.
-    let length: String?
-    let subject: String
-    /// The fields that go on, but for those that the connection sets itself.
-    let lines: FieldLines
     let body: ByteBuffer?
 
     /// - Parameters:
     ///   - bytes: that one read brought.
-    ///   - fields: of the request before on this connection; then of this one.
-    ///   - destination: asked once the connection's id is known; `nil` = it is not in memory. The request is one all the same.
+    ///   - fields: of the request before on this connection; then of this one, which they are part of.
+    ///   - mayRepeat, find: as for ``ShortFields/read(_:for:mayRepeat:find:)``.
     /// - Returns: `nil` unless the readable bytes are exactly one request below `/gateway/` that is simple in every way.
     @inline(__always)  // As large as it is, it is not moved about then.
-    init?(_ bytes: ByteBuffer, fields: inout ShortFields, destination: (String) -> Destination?) {
+    init?(_ bytes: ByteBuffer, fields: inout ShortFields, mayRepeat: Bool, find: (String) -> Destination?) {
         let span = bytes.readableBytesUInt8Span
-        guard let line = RequestLine(span) else { return nil }
+        guard let line = RequestLine(span),
+            let end = fields.read(span.extracting(line.end...), for: span.extracting(line.id), mayRepeat: mayRepeat, find: find),
+            line.end + end + fields.bodyLength == span.count
+        else { return nil }
         method = line.method
-        connectionID = FieldBytes.text(span, line.id)
         let question = line.question ?? line.target.upperBound
         path = FieldBytes.text(span, line.id.upperBound..<question)
         query = line.question == nil ? nil : FieldBytes.text(span, (question + 1)..<line.target.upperBound)[...]
-        guard let end = fields.read(span.extracting(line.end...), for: destination(connectionID)), line.end + end + fields.bodyLength == span.count else {
-            return nil
-        }
-        (length, subject, lines) = (fields.length, fields.subject, fields.lines)
         body = fields.bodyLength == 0 ? nil : bytes.getSlice(at: bytes.readerIndex + line.end + end, length: fields.bodyLength)
     }
 }

@@ -30,8 +30,9 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var handsOn = false
     private var hasLeft = false
     private var closesAfterAnswer = false
-    /// Of the last request.
+    /// Of the last request, and what was found for it; `nil` = not all of it was in memory.
     private var fields = ShortFields()
+    private var known: KnownCall?
 
     // The answer under way.
     /// As the channel said last.
@@ -64,40 +65,44 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func take(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        var destination: Destination?
-        guard
-            let request = ShortRequest(
-                bytes, fields: &fields,
-                destination: { id in
-                    destination = loop.broker.knownDestination(id)
-                    return destination
-                })
-        else {
+        let broker = loop.broker
+        let now = broker.now
+        let mayRepeat = if let known { broker.isCurrent(known, at: now) } else { false }
+        let request = ShortRequest(bytes, fields: &fields, mayRepeat: mayRepeat, find: { broker.knownDestination($0) })
+        if !fields.isRepeat { known = nil }
+        guard let request else {
             hasLeft = true
             context.fireChannelRead(ShortcutHandler.wrapInboundOut(bytes))
             context.pipeline.syncOperations.removeHandler(self, promise: nil)
             return
         }
-        if handler.isAtRest, let destination, begin(request, bytes, destination) { return }
+        if handler.isAtRest, begin(request, at: now) { return }
         handsOn = true
         context.fireChannelRead(ShortcutHandler.wrapInboundOut(bytes))
     }
 
     /// - Returns: false when it is for the long way. Nothing was counted then.
     @inline(__always)
-    private func begin(_ request: consuming ShortRequest, _ bytes: ByteBuffer, _ destination: Destination) -> Bool {
+    private func begin(_ request: consuming ShortRequest, at now: Timestamp) -> Bool {
         let broker = loop.broker
-        guard request.body?.readableBytes ?? 0 <= loop.gateway.limits.replay, broker.isRecording,
-            let caller = fields.caller(isStill: { broker.stillKnows($0) }, find: { door.uncounted(authorization: $0) }), !caller.isAgent,
-            let admitted = try? AdmittedRequest(request, to: destination, for: caller, id: loop.makeID(), broker: broker),
-            let credential = broker.knownCredential(destination, subject: admitted.subject, at: broker.now)
+        guard request.body?.readableBytes ?? 0 <= loop.gateway.limits.replay, broker.isRecording, let call = known ?? find(at: now),
+            let admitted = try? AdmittedRequest(request, fields, of: call, id: loop.makeID(), broker: broker)
         else { return false }
+        known = call
+        broker.countUse(of: call)
         isHead = admitted.isHead
         let exchange = Exchange(admitted, on: loop, for: self)
         self.exchange = exchange
         handler.shortcutBegins()
-        exchange.start(credential)
+        exchange.start(call.credential)
         return true
+    }
+
+    private func find(at now: Timestamp) -> KnownCall? {
+        guard let destination = fields.destination else { return nil }
+        return loop.broker.knownCall(destination, subject: fields.subject, at: now) {
+            fields.caller { door.uncounted(authorization: $0) }.flatMap { $0.isAgent ? nil : $0 }
+        }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {

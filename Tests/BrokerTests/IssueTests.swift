@@ -160,22 +160,66 @@ import Vault
         #expect(bench.broker.authenticate(text) == nil)
     }
 
-    @Test func whoWasLetInIsKnownUntilTheKeyChanges() async throws {
+    @Test func whatACallNeedsIsKnownUntilAnyOfItChanges() async throws {  // SEC-66
         let bench = try await Bench()
+        let broker = bench.broker
+        try await bench.connection("app", .authorizationCode) { $0.baseURL = "https://api.example.com" }
+        try await bench.importGrant("app", expiresIn: 7200)
+        let (key, text) = try await broker.addKey(.init(name: "k", role: .use, expiresAt: bench.time.wall.now() + .seconds(3000)), by: bench.admin)
+        /// Found anew, as a request does that begins now.
+        func found() async throws -> KnownCall? {
+            _ = try await bench.token("app")
+            let destination = try await broker.destination("app")
+            return broker.knownCall(destination, subject: "", at: bench.time.wall.now()) { broker.authenticate(text) }
+        }
+        func isCurrent(_ call: KnownCall) -> Bool { broker.isCurrent(call, at: bench.time.wall.now()) }
+        let changes: [(String, () async throws -> Void)] = [
+            ("renewal", { _ = try await bench.token("app", .init(forceRefresh: true)) }),
+            ("import", { try await bench.importGrant("app", expiresIn: 7200) }),
+            (
+                "settings",
+                {
+                    var settings = try await broker.connection(id: "app", for: bench.admin).settings
+                    settings.name = "another"
+                    _ = try await broker.updateConnection(
+                        id: "app", settings: settings, clientSecret: .keep, password: .keep, keepGrants: false, expectedRevision: nil, by: bench.admin)
+                }
+            ),
+            ("another key is made", { _ = try await broker.addKey(.init(name: "other", role: .use), by: bench.admin) }),
+            ("keys are read anew", { broker.callers.replaceAll(try await bench.store.keys()) }),
+            ("another connection's token", { broker.tokenCache.remove(.init(connectionID: "other", subject: "")) }),
+            ("everything", { broker.connectionCache.removeAll() }),
+        ]
+        for (change, make) in changes {
+            let call = try #require(try await found(), "\(change)")
+            #expect(isCurrent(call), "\(change)")
+            try await make()
+            #expect(!isCurrent(call), "\(change)")
+        }
+        let last = try #require(try await found())
+        bench.time.advance(.seconds(2999))
+        #expect(isCurrent(last))
+        bench.time.advance(.seconds(1))
+        #expect(!isCurrent(last))
+        #expect(try await found() == nil)
+        _ = try await broker.removeKey(id: key.id, by: bench.admin)
+    }
+
+    @Test func aTokenThatIsDueEndsWhatACallKnows() async throws {
+        let bench = try await Bench()
+        try await bench.connection("app", .authorizationCode) { $0.baseURL = "https://api.example.com" }
+        try await bench.importGrant("app", expiresIn: 600)
+        _ = try await bench.token("app")
+        let destination = try await bench.broker.destination("app")
         let now = bench.time.wall.now()
-        let (_, text) = try await bench.broker.addKey(.init(name: "k", role: .use, expiresAt: now + .seconds(60)), by: bench.admin)
-        let (other, otherText) = try await bench.broker.addKey(.init(name: "other", role: .use), by: bench.admin)
-        let (caller, another) = (try #require(bench.broker.authenticate(text)), try #require(bench.broker.authenticate(otherText)))
-        #expect(bench.broker.stillKnows(caller) && bench.broker.stillKnows(another))
-        try await bench.broker.removeKey(id: other.id, by: bench.admin)
-        #expect(bench.broker.stillKnows(caller) && !bench.broker.stillKnows(another))
-        bench.time.advance(.seconds(60))
-        #expect(!bench.broker.stillKnows(caller))
-        // What another node changed is read anew as a whole.
-        let admin = try #require(bench.broker.authenticate(Bench.adminKey))
-        #expect(bench.broker.stillKnows(admin))
-        bench.broker.callers.replaceAll(try await bench.store.keys())
-        #expect(!bench.broker.stillKnows(admin))
+        let call = try #require(bench.broker.knownCall(destination, subject: "", at: now) { bench.admin })
+        #expect(bench.broker.isCurrent(call, at: now))
+        #expect(!bench.broker.isCurrent(call, at: now + .seconds(600)))
+        #expect(bench.broker.knownCall(destination, subject: "u", at: now) { bench.admin } == nil)
+        #expect(bench.broker.knownCall(destination, subject: "", at: now) { nil } == nil)
+        // A destination of before.
+        bench.broker.connectionCache.removeAll()
+        #expect(bench.broker.knownCall(destination, subject: "", at: now) { bench.admin } == nil)
     }
 
     @Test func readsAreCountedPerKeyGrantAndMinute() async throws {

@@ -194,15 +194,13 @@ import Testing
         let directory = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: directory) }
         try await RawUpstream.with(.success) { upstream in
-            let closed = try await RawUpstream.start(.success)
-            await closed.stop()
             try await RunningProvider.with { provider in
                 // While loopback may be reached, each gets its token.
                 try await RunningServer.with(directory: directory) { server in
                     let stage = Stage(server: server, provider: provider)
                     try await stage.add("literal", at: upstream.url)
                     try await stage.add("name", at: "http://localhost:\(upstream.port)")
-                    try await stage.add("closed", at: closed.url)
+                    try await stage.add("closed", at: RawUpstream.nobody)
                     for id in ["literal", "name", "closed"] { _ = try await stage.token(id) }
                 }
                 try await RunningServer.with(directory: directory, { $0.egressAllow = ["10.9.0.0/16"].compactMap { Egress.CIDR($0) } }) { server in
@@ -233,10 +231,8 @@ import Testing
     }
 
     @Test func anAPIThatIsNotThereIsUnreachable() async throws {
-        let closed = try await RawUpstream.start(.success)
-        await closed.stop()
         try await Stage.with { stage async throws in
-            try await stage.add("api", at: closed.url)
+            try await stage.add("api", at: RawUpstream.nobody)
             for _ in 0..<3 { expect(try await stage.ask("POST", "api/x", body: "x"), "provider_unreachable", 504) }
             try await stage.add("nameless", at: "http://no-such-host.invalid")
             expect(try await stage.ask("GET", "nameless/x"), "provider_unreachable", 504)

@@ -378,10 +378,8 @@ extension Seeded {
             "allow_token_in_query": true, "authentication_instructions": "?access_token=<token>",
             "agent_access": ["enabled": true, "methods": ["GET"], "paths": ["/**"]],
         ]
-        let closed = try await RawUpstream.start(.success)
-        await closed.stop()
         try await Stage.with(upstream: script, inQuery) { stage, upstream async throws in
-            try await stage.add("dead", at: closed.url, inQuery)
+            try await stage.add("dead", at: RawUpstream.nobody, inQuery)
             var tokens = [try await stage.token(), try await stage.token("dead")]
             let agent = try await stage.key("agent")
             let marker = "caller-query-marker"
@@ -456,11 +454,9 @@ extension Seeded {
     /// Bad and good calls of one agent over both faces: one entry each, with who, for whom, by which rules and with what outcome.
     @Test func everyCallOfAnAgentIsOneEntry() async throws {  // SEC-112, SEC-131, SEC-137
         let access: JSONObject = ["agent_access": ["enabled": true, "methods": ["GET"], "paths": ["/items"]]]
-        let closed = try await RawUpstream.start(.success)
-        await closed.stop()
         try await Stage.with(upstream: .answering { [.send(RawUpstream.answer($0.target.hasSuffix("x=404") ? "404 No" : "200 OK"))] }, access) {
             stage, upstream async throws in
-            try await stage.add("dead", at: closed.url, access)
+            try await stage.add("dead", at: RawUpstream.nobody, access)
             let made = try await stage.server.send(.post, "/v1/keys", body: ["name": "agent", "role": "agent"])
             let (key, id) = (try #require(made["key"]?.string), try #require(made["id"]?.string))
             let session: [(method: String, target: String, fields: [String], result: String, status: Int)] = [

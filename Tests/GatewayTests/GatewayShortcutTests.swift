@@ -36,7 +36,7 @@ import Testing
 
     private func isShort(_ request: String) -> Bool {
         var fields = ShortFields()
-        return ShortRequest(ByteBuffer(string: request), fields: &fields) { _ in nil } != nil
+        return ShortRequest(ByteBuffer(string: request), fields: &fields, mayRepeat: false) { _ in nil } != nil
     }
 
     // MARK: Both ways

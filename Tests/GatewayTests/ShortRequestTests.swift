@@ -9,18 +9,21 @@ import Testing
 
 /// What the shortcut takes for a request, and what it leaves to the long way.
 @Suite struct ShortRequestTests {
-    static func read(_ text: String) -> (request: ShortRequest, lines: String)? { read(Array(text.utf8)) }
+    /// A request with what its fields say of it, and those that go on.
+    typealias Read = (request: ShortRequest, fields: ShortFields, lines: String)
 
-    static func read(_ bytes: [UInt8]) -> (request: ShortRequest, lines: String)? {
+    static func read(_ text: String) -> Read? { read(Array(text.utf8)) }
+
+    static func read(_ bytes: [UInt8]) -> Read? {
         var fields = ShortFields()
         return read(bytes, &fields)
     }
 
-    static func read(_ bytes: [UInt8], _ fields: inout ShortFields) -> (request: ShortRequest, lines: String)? {
-        guard let request = ShortRequest(ByteBuffer(bytes: bytes), fields: &fields, destination: { _ in nil }) else { return nil }
+    static func read(_ bytes: [UInt8], _ fields: inout ShortFields) -> Read? {
+        guard let request = ShortRequest(ByteBuffer(bytes: bytes), fields: &fields, mayRepeat: true, find: { _ in nil }) else { return nil }
         var written = ByteBuffer()
-        request.lines.write(into: &written)
-        return (request, String(buffer: written))
+        fields.lines.write(into: &written)
+        return (request, fields, String(buffer: written))
     }
 
     static func head(_ fields: String..., line: String = "GET /gateway/api/x HTTP/1.1") -> String {
@@ -31,13 +34,13 @@ import Testing
         let text = Self.head(
             "Accept: */*", "X-Empty:", "Cookie: c", "X-Two:  2", "Content-Length: 4", "Grantee-Subject: user-1", "Connection: Keep-Alive", "TE: trailers",
             line: "POST /gateway/my-api/a/b?c=d?e HTTP/1.1")
-        let (request, lines) = try #require(Self.read(text + "body"))
+        let (request, fields, lines) = try #require(Self.read(text + "body"))
         #expect(request.method == .POST)
-        #expect(request.connectionID == "my-api")
+        #expect(fields.connectionID == "my-api")
         #expect(request.path == "/a/b")
         #expect(request.query == "c=d?e")
-        #expect(request.length == "4")
-        #expect(request.subject == "user-1")
+        #expect(fields.length == "4")
+        #expect(fields.subject == "user-1")
         #expect(request.body.map { String(buffer: $0) } == "body")
         #expect(lines == "Accept: */*\r\nX-Empty: \r\nX-Two: 2\r\n")
     }
@@ -117,10 +120,11 @@ import Testing
         ]
         for text in texts {
             for _ in 0..<2 {
-                let (request, lines) = try #require(Self.read(Array(text.utf8), &fields))
-                let (alone, alonesLines) = try #require(Self.read(text))
-                #expect(lines == alonesLines)
-                #expect(request.path == alone.path && request.subject == alone.subject && request.length == alone.length && request.body == alone.body)
+                let next = try #require(Self.read(Array(text.utf8), &fields))
+                let alone = try #require(Self.read(text))
+                #expect(next.lines == alone.lines && next.request.path == alone.request.path && next.request.body == alone.request.body)
+                #expect(next.fields.subject == alone.fields.subject && next.fields.length == alone.fields.length)
+                #expect(next.fields.connectionID == alone.fields.connectionID)
             }
             // What is none does not count as the request before, and the request before makes none of it.
             for wrong in [String(text.dropLast(3)), text + "x", text.replacing("Host: h", with: "Host: h\r\nHost: h")] {
@@ -152,7 +156,7 @@ import Testing
         let names = RequestFieldsTests.credentials + RequestFieldsTests.hopByHop + RequestFieldsTests.forwarding + RequestFieldsTests.overrides
         for name in names {
             for spelling in RequestFieldsTests.spellings(name) {
-                guard let (_, lines) = Self.read(Self.head("X-Before: 1", "\(spelling): 0", "X-After: 2")) else { continue }
+                guard let (_, _, lines) = Self.read(Self.head("X-Before: 1", "\(spelling): 0", "X-After: 2")) else { continue }
                 #expect(lines == "X-Before: 1\r\nX-After: 2\r\n", "\(spelling)")
                 taken.insert(name)
             }
@@ -178,16 +182,16 @@ import Testing
             if random.below(2) > 0 { text += "\r\n" }
             if random.below(4) == 0 { text += "abc" }
             let next = Self.read(Array(text.utf8), &fields)
-            guard let (request, lines) = Self.read(text) else {
+            guard let (request, its, lines) = Self.read(text) else {
                 #expect(next == nil, "\(text.debugDescription)")
                 continue
             }
             taken += 1
-            #expect(next?.lines == lines && next?.request.body == request.body && next?.request.length == request.length, "\(text.debugDescription)")
+            #expect(next?.lines == lines && next?.request.body == request.body && next?.fields.length == its.length, "\(text.debugDescription)")
             let parts = try Codec.read(text)
             #expect(parts.heads == 1 && parts.ends == 1, "\(text.debugDescription)")
             #expect(parts.body == request.body.map { String(buffer: $0) } ?? "", "\(text.debugDescription)")
-            #expect(parts.uri.hasPrefix("/gateway/" + request.connectionID + request.path))
+            #expect(parts.uri.hasPrefix("/gateway/" + its.connectionID + request.path))
             #expect(parts.fields == lines, "\(text.debugDescription)")
         }
         #expect(taken > 500)

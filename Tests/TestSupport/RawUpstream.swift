@@ -91,6 +91,9 @@ package final class RawUpstream: Sendable {
     package let port: Int
     private let listener: any Channel
     private let record: Record
+    /// Where nobody listens: another test may get the port of a server that was stopped.
+    package static let nobody = "http://127.0.0.1:1"
+
     package var url: String { "http://127.0.0.1:\(port)" }
     package var authority: String { "127.0.0.1:\(port)" }
 

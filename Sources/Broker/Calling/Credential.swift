@@ -93,17 +93,6 @@ package final class Credential: Sendable {
 }
 
 extension Broker {
-    /// The hot path: a credential that is fresh, or `nil`. No await, no database, no decryption.
-    package func knownCredential(_ destination: Destination, subject: String, at now: Timestamp) -> Credential? {
-        guard isCoherent, let entry = tokenCache.find(TokenCache.Key(connectionID: destination.connection.id, subject: subject)),
-            entry.connectionUID == destination.connection.uid
-        else { return nil }
-        if let freshUntil = entry.freshUntil, now >= freshUntil { return nil }
-        guard let credential = entry.credential(for: destination) else { return nil }
-        entry.reads.increment()
-        return credential
-    }
-
     /// A credential, its token renewed first where that is due.
     /// - Parameter refused: the generation of the token that the API did not take: it is renewed unless somebody did so already.
     /// - Throws: `not_connected`, `reauthorization_required`, `misconfigured`, …

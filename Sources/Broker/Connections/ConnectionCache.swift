@@ -12,6 +12,9 @@ final class ConnectionCache: Sendable {
     /// More connections than this at once start the cache anew; a deployment has hundreds.
     private static let capacity = 10_000
     private let state = Mutex(State())
+    private let age: MemoryAge
+
+    init(age: MemoryAge) { self.age = age }
 
     func destination(_ id: String) -> Destination? { state.withLock { $0.byID[id] } }
 
@@ -21,6 +24,7 @@ final class ConnectionCache: Sendable {
     func insert(_ destination: Destination, epoch: UInt64) {
         state.withLock { state in
             guard state.epoch == epoch else { return }
+            age.grow()
             if state.byID.count >= Self.capacity { state.byID = [:] }
             state.byID[destination.connection.id] = destination
         }
@@ -34,6 +38,7 @@ final class ConnectionCache: Sendable {
 
     func removeAll() {
         state.withLock { state in
+            age.grow()
             state.epoch &+= 1
             state.byID = [:]
         }
@@ -41,6 +46,7 @@ final class ConnectionCache: Sendable {
 
     func remove(_ id: String) {
         state.withLock { state in
+            age.grow()
             state.epoch &+= 1
             state.byID[id] = nil
         }

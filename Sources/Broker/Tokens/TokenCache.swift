@@ -108,9 +108,11 @@ final class TokenCache: Sendable {
     private static let shardCount = 16
     private let shards: [Lock]
     private let shardCapacity: Int
+    private let age: MemoryAge
 
     /// - Parameter capacity: bytes in all.
-    init(capacity: Int) {
+    init(capacity: Int, age: MemoryAge) {
+        self.age = age
         shards = (0..<Self.shardCount).map { _ in Lock() }
         shardCapacity = max(capacity / Self.shardCount, 1)
     }
@@ -136,6 +138,7 @@ final class TokenCache: Sendable {
             if let position = shard.index[key] {
                 // A reader that was slow must not put an old token over a new one.
                 guard shard.slots[position].entry.token.generation <= entry.token.generation else { return }
+                age.grow()
                 shard.remove(at: position)
             }
             guard entry.cost <= shardCapacity else { return }
@@ -156,6 +159,7 @@ final class TokenCache: Sendable {
 
     func remove(_ key: Key) {
         shard(key).shard.withLock { shard in
+            age.grow()
             shard.epoch &+= 1
             if let position = shard.index[key] { shard.remove(at: position) }
         }
@@ -164,6 +168,7 @@ final class TokenCache: Sendable {
     func removeAll() {
         for lock in shards {
             lock.shard.withLock { shard in
+                age.grow()
                 let epoch = shard.epoch &+ 1
                 shard = Shard()
                 shard.epoch = epoch
@@ -174,6 +179,7 @@ final class TokenCache: Sendable {
     func removeAll(connectionID: String) {
         for lock in shards {
             lock.shard.withLock { shard in
+                age.grow()
                 shard.epoch &+= 1
                 for key in shard.index.keys where key.connectionID == connectionID {
                     if let position = shard.index[key] { shard.remove(at: position) }
