@@ -13,16 +13,20 @@ actor Coherence {
     private static let memory: Duration = .seconds(300)
 
     nonisolated let store: (any SharedStore)?
+    private nonisolated let isAlone: Bool
     private nonisolated let origin = ContinuousClock.now
     /// Nanoseconds since ``origin``, at which the last poll that succeeded was begun.
     private nonisolated let confirmedAt = Atomic<Int64>(.min)
     private var mark: (ChangeMark, at: ContinuousClock.Instant)?
     private var running: Task<Void, any Error>?
 
-    init(_ store: (any SharedStore)?) { self.store = store }
+    init(_ store: (any SharedStore)?) {
+        self.store = store
+        isAlone = store == nil
+    }
 
     /// The hot path: a look at the clock, which goes on while the process is stopped.
-    nonisolated var isFresh: Bool { store == nil || age < Self.limit }
+    nonisolated var isFresh: Bool { isAlone || age < Self.limit }
 
     /// Since the last confirmation.
     nonisolated var age: Duration { ContinuousClock.now - confirmed }

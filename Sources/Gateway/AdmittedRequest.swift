@@ -92,8 +92,12 @@ final class AdmittedRequest {
     }
 
     /// The same of a request that was read as it lies in memory, by somebody whose role is not `agent`.
-    init(_ short: consuming ShortRequest, _ shortFields: borrowing ShortFields, of call: KnownCall, id: String, broker: Broker) throws(Problem) {
-        (caller, destination, subject) = (call.caller, call.destination, shortFields.subject)
+    /// - Parameter length: `Content-Length`.
+    init(
+        _ short: consuming ShortRequest, length: String?, _ lines: FieldLines, subject: String, of call: KnownCall, id: String, broker: Broker
+    ) throws(Problem) {
+        (caller, destination) = (call.caller, call.destination)
+        self.subject = subject
         try broker.admit(caller, to: destination, subject: subject)
         path = try TargetPath(short.path[...], isCanonical: false, allowsEncodedSlash: destination.connection.settings.allowEncodedSlash)
         query = try TargetQuery.checked(short.query, reserved: destination.ownParameters)
@@ -102,8 +106,8 @@ final class AdmittedRequest {
         isScanned = false
         isWhole = true
         fingerprint = nil
-        framing = shortFields.length.map { .length($0) } ?? .none
-        (method, body, fields) = (short.method, short.body, .lines(shortFields.lines))
+        framing = length.map { .length($0) } ?? .none
+        (method, body, fields) = (short.method, short.body, .lines(lines))
     }
 
     var isHead: Bool { if case .HEAD = method { true } else { false } }

@@ -11,6 +11,7 @@ struct AnswerReader {
     private static let longestTrailers = 16 << 10
     private static let longestSize = 1 << 10
     private static let mostFields = 100
+    private static let mostNames = 32
 
     private enum State {
         case head
@@ -29,6 +30,8 @@ struct AnswerReader {
     /// How much of an unfinished head was looked at; `nil` = nothing yet.
     private var searched: Int?
     private var lines = FieldLines()
+    /// Of the last head, in order; `nil` = too long to be kept.
+    private var names: [RecentName?] = []
     private var isForHead = false
 
     /// Whether the answer, as far as it came, lets the connection serve another one.
@@ -238,18 +241,28 @@ struct AnswerReader {
                 head.end = try lineBreak(bytes, at: index)
                 break
             }
-            let line = try FieldLine(bytes, at: index)
+            guard count < Self.mostFields else { throw .wrong }
+            let (line, rule) = try readLine(bytes, at: index, number: count)
             index = line.end
             count += 1
-            guard count <= Self.mostFields else { throw .wrong }
-            if try note(line, bytes, &head) { lines.add(line, bytes) }
+            if try note(line, rule, bytes, &head) { lines.add(line, bytes) }
         }
         // Which of the two counts, readers disagree about; an old one knows no chunks. RFC 9112 §6.1.
         if head.isChunked, head.length != nil || head.isOld { throw .wrong }
     }
 
+    private mutating func readLine(_ bytes: Span<UInt8>, at start: Int, number: Int) throws(FieldLine.Fault) -> (FieldLine, FieldRules.Answer) {
+        if number < names.count, let recent = names[number], recent.stands(in: bytes, at: start) {
+            return (try FieldLine(bytes, at: start, name: recent.name), recent.answer)
+        }
+        let line = try FieldLine(bytes, at: start)
+        let recent = RecentName(line, bytes)
+        if number < names.count { names[number] = recent } else if number < Self.mostNames { names.append(recent) }
+        return (line, recent?.answer ?? FieldRules.answer(line.name))
+    }
+
     /// - Returns: whether the line goes back to the caller.
-    private func note(_ line: FieldLine, _ bytes: Span<UInt8>, _ head: inout Head) throws(FieldLine.Fault) -> Bool {
+    private func note(_ line: FieldLine, _ rule: FieldRules.Answer, _ bytes: Span<UInt8>, _ head: inout Head) throws(FieldLine.Fault) -> Bool {
         switch line.name.count {
         case 14 where line.isNamed("content-length", bytes):
             guard head.length == nil, let length = FieldBytes.number(bytes, line.value) else { throw .wrong }
@@ -262,7 +275,7 @@ struct AnswerReader {
         case 10 where line.isNamed("keep-alive", bytes): head.keepAlive = Self.timeout(FieldBytes.text(bytes, line.value))
         default: break
         }
-        guard FieldRules.answer(line.name) != .dropped else { return false }
+        guard rule != .dropped else { return false }
         return head.options.isEmpty || !head.options.contains(FieldBytes.text(bytes, line.start..<line.colon))
     }
 

@@ -193,10 +193,12 @@ final class Exchange: Placed {
             }
         }
         tries += 1
-        loop.upstream(for: credential).give(to: self, fresh: tries > 1)
+        loop.upstream(for: credential).give(to: self)
     }
 
     var isWaiting: Bool { phase == .connecting }
+    /// A connection that others have used may be about to close, as the one before did.
+    var needsFresh: Bool { tries > 1 }
 
     /// What was sent, for people; `nil` before there is a token.
     var shownRequest: String? { credential.map(request.shown) }

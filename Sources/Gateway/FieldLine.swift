@@ -17,15 +17,21 @@ struct FieldLine {
     let end: Int
 
     init(_ bytes: Span<UInt8>, at start: Int) throws(Fault) {
-        self.start = start
         var index = start
         while index < bytes.count, bytes[index] > 0x20, bytes[index] != UInt8(ascii: ":") { index += 1 }
         guard index < bytes.count else { throw .unfinished }
         guard bytes[index] == UInt8(ascii: ":") else { throw .wrong }
-        colon = index
-        name = FieldName(bytes.extracting(start..<index))
+        let name = FieldName(bytes.extracting(start..<index))
         guard name.isToken else { throw .wrong }
-        index += 1
+        try self.init(bytes, at: start, name: name)
+    }
+
+    /// - Parameter name: is a token, and stands there with a colon behind it.
+    init(_ bytes: Span<UInt8>, at start: Int, name: FieldName) throws(Fault) {
+        self.start = start
+        self.name = name
+        colon = start + name.count
+        var index = colon + 1
         while index < bytes.count, FieldBytes.isBlank(bytes[index]) { index += 1 }
         let first = index
         index = FieldBytes.endOfValue(bytes, from: index)

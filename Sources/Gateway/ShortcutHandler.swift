@@ -68,14 +68,13 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let broker = loop.broker
         let now = broker.now
         let mayRepeat = if let known { broker.isCurrent(known, at: now) } else { false }
-        let request = ShortRequest(bytes, fields: &fields, mayRepeat: mayRepeat, find: { broker.knownDestination($0) })
-        if !fields.isRepeat { known = nil }
-        guard let request else {
+        guard let request = ShortRequest(bytes, fields: &fields, mayRepeat: mayRepeat, find: { broker.knownDestination($0) }) else {
             hasLeft = true
             context.fireChannelRead(ShortcutHandler.wrapInboundOut(bytes))
             context.pipeline.syncOperations.removeHandler(self, promise: nil)
             return
         }
+        if !fields.isRepeat { known = nil }
         if handler.isAtRest, begin(request, at: now) { return }
         handsOn = true
         context.fireChannelRead(ShortcutHandler.wrapInboundOut(bytes))
@@ -86,7 +85,8 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func begin(_ request: consuming ShortRequest, at now: Timestamp) -> Bool {
         let broker = loop.broker
         guard request.body?.readableBytes ?? 0 <= loop.gateway.limits.replay, broker.isRecording, let call = known ?? find(at: now),
-            let admitted = try? AdmittedRequest(request, fields, of: call, id: loop.makeID(), broker: broker)
+            let admitted = try? AdmittedRequest(
+                request, length: fields.length, fields.lines, subject: fields.subject, of: call, id: loop.makeID(), broker: broker)
         else { return false }
         known = call
         broker.countUse(of: call)

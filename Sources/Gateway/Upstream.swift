@@ -33,9 +33,8 @@ final class Upstream {
 
     // MARK: Giving
 
-    /// - Parameter fresh: on a connection that nobody has used yet.
-    func give(to exchange: Exchange, fresh: Bool) {
-        if !fresh {
+    func give(to exchange: Exchange) {
+        if !exchange.needsFresh {
             while let handler = idle.popLast() {
                 guard handler.isUsable else { continue }
                 return handler.take(exchange, wasReused: true)
@@ -59,12 +58,10 @@ final class Upstream {
     }
 
     private func serveWaiting(with handler: UpstreamHandler, wasReused: Bool) -> Bool {
-        while let exchange = waiting.popFirst() {
-            guard exchange.isWaiting else { continue }
-            handler.take(exchange, wasReused: wasReused)
-            return true
-        }
-        return false
+        waiting.removeAll { !$0.isWaiting }
+        guard let index = waiting.firstIndex(where: { !wasReused || !$0.needsFresh }) else { return false }
+        handler.take(waiting.remove(at: index), wasReused: wasReused)
+        return true
     }
 
     // MARK: Connections
@@ -117,7 +114,10 @@ final class Upstream {
 
     /// A connection whose exchange is over.
     func release(_ handler: UpstreamHandler) {
-        if !serveWaiting(with: handler, wasReused: true) { keep(handler) }
+        guard !waiting.isEmpty else { return keep(handler) }
+        if serveWaiting(with: handler, wasReused: true) { return }
+        // Whoever waits for a new one has no room for it otherwise.
+        if waiting.isEmpty || open + opening < loop.gateway.limits.connections { keep(handler) } else { handler.close() }
     }
 
     private func keep(_ handler: UpstreamHandler) {
@@ -236,7 +236,7 @@ final class SharedConnection {
     }
 
     private func giveBack(_ exchange: Exchange) {
-        if exchange.isWaiting { upstream.give(to: exchange, fresh: true) }
+        if exchange.isWaiting { upstream.give(to: exchange) }
     }
 
     func streamClosed() {

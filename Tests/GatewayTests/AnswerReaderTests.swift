@@ -23,6 +23,10 @@ struct AnswerReading: Equatable, CustomStringConvertible {
     /// - Parameter pieces: as the reads bring them; behind the last one the connection is closed.
     static func read(_ pieces: [[UInt8]], isForHead: Bool = false) -> AnswerReading {
         var reader = AnswerReader()
+        return read(pieces, isForHead: isForHead, by: &reader)
+    }
+
+    static func read(_ pieces: [[UInt8]], isForHead: Bool = false, by reader: inout AnswerReader) -> AnswerReading {
         reader.expectAnswer(isForHead: isForHead)
         var reading = AnswerReading()
         func note(_ part: AnswerPart) {
@@ -110,6 +114,27 @@ struct AnswerReading: Equatable, CustomStringConvertible {
         var single = Self.read(bytes.map { [$0] })
         (single.isReusable, expected.isReusable) = (false, false)
         #expect(single == expected)
+    }
+
+    /// Of one head and the next the names are compared.
+    @Test func whatWasReadBeforeChangesNothing() throws {
+        let names = [
+            "X-A", "X-B", "x-a", "X-AB", "X_A", "Connection", "Set-Cookie", "X-Accel-Redirect", "Content-Type", "Date", "X-A ",
+            "X-\(String(repeating: "L", count: 40))", "",
+        ]
+        var random = Seeded(34)
+        var reader = AnswerReader()
+        for _ in 0..<4_000 {
+            var lines = (0..<random.below(5)).map { _ in "\(names[random.below(names.count)]):\(random.below(2) == 0 ? " " : "")v\(random.below(3))" }
+            lines.append("Content-Length: 3")
+            if random.below(8) == 0 { lines.swapAt(0, lines.count - 1) }
+            let text = (["HTTP/1.1 200 OK"] + lines).joined(separator: "\r\n") + "\r\n\r\nabc"
+            let alone = Self.read(text)
+            let next = Self.read([Array(text.utf8)], by: &reader)
+            #expect(next == alone, "\(text.debugDescription)")
+            // As the connection is closed then.
+            if alone.isNonsense { reader = AnswerReader() }
+        }
     }
 
     @Test(arguments: ["Content-Length: 5", "Transfer-Encoding: chunked", "X: no length"])
