@@ -9,6 +9,7 @@ package import OAuth
 package enum Crowd {
     private static let client: HTTPClient = {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        configuration.timeout.connect = .seconds(60)
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 2000
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }()

@@ -21,9 +21,6 @@ package struct RunningServer: Sendable {
     /// Every line that was logged, at every level.
     package let log: CapturedLog
 
-    /// Follows no redirect.
-    private static let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: .init(redirectConfiguration: .disallow))
-
     /// Runs one while `body` works; loopback may be reached.
     /// - Parameter directory: `nil` = a throw-away one.
     package static func with<R: Sendable>(
@@ -109,7 +106,7 @@ package struct RunningServer: Sendable {
             if let type { request.headers.add(name: "Content-Type", value: type) }
             request.body = .bytes(bytes)
         }
-        let response = try await Self.client.execute(request, timeout: .seconds(60))
+        let response = try await HTTPClient.patient.execute(request, timeout: .seconds(60))
         var fields = HTTPFields()
         for (name, value) in response.headers { if let name = HTTPField.Name(name) { fields.append(HTTPField(name: name, value: value)) } }
         let bytes = try await response.body.collect(upTo: 32 << 20)
@@ -132,7 +129,6 @@ package struct RunningServer: Sendable {
 package struct RunningProvider: Sendable {
     /// `http://localhost:PORT`
     package let url: String
-    private static let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: .init(redirectConfiguration: .disallow))
 
     package static func with<R: Sendable>(_ body: (RunningProvider) async throws -> R) async throws -> R {
         let provider = RehearsalProvider(logger: Logger(label: "rehearsal") { _ in SwiftLogNoOpLogHandler() })
@@ -187,7 +183,7 @@ package struct RunningProvider: Sendable {
         var request = HTTPClientRequest(url: url + "/token")
         request.method = .POST
         request.body = .bytes(Array(Form.serialize(form).utf8))
-        let response = try await Self.client.execute(request, timeout: .seconds(30))
+        let response = try await HTTPClient.patient.execute(request, timeout: .seconds(60))
         let answer = try JSONValue(parsing: try await response.body.collect(upTo: 1 << 20).readableBytesView)
         guard let access = answer["access_token"], let refresh = answer["refresh_token"], let lifetime = answer["expires_in"] else {
             throw RehearsalError("no tokens were given: \(answer["error"]?.string ?? "")")
@@ -201,7 +197,7 @@ package struct RunningProvider: Sendable {
     package func user(of answer: RunningServer.Answer) async throws -> String? {
         var request = HTTPClientRequest(url: url + "/api/me")
         request.headers.add(name: "Authorization", value: "Bearer \(answer["access_token"]?.string ?? "")")
-        let response = try await Self.client.execute(request, timeout: .seconds(30))
+        let response = try await HTTPClient.patient.execute(request, timeout: .seconds(60))
         return try JSONValue(parsing: try await response.body.collect(upTo: 1 << 20).readableBytesView)["sub"]?.string
     }
 
@@ -211,7 +207,7 @@ package struct RunningProvider: Sendable {
             request.method = .POST
             request.body = .bytes(body.serialized())
         }
-        let response = try await Self.client.execute(request, timeout: .seconds(30))
+        let response = try await HTTPClient.patient.execute(request, timeout: .seconds(60))
         return try JSONValue(parsing: try await response.body.collect(upTo: 8 << 20).readableBytesView)
     }
 
@@ -254,4 +250,13 @@ package final class CapturedLog: Sendable {
             log.lines.withLock { $0.append((["\(event.level)", "\(event.message)"] + pairs).joined(separator: " ")) }
         }
     }
+}
+
+extension HTTPClient {
+    /// Follows no redirect, and waits as long for a connection as for an answer: on a busy machine many tests ask at once.
+    static let patient: HTTPClient = {
+        var configuration = Configuration(redirectConfiguration: .disallow)
+        configuration.timeout.connect = .seconds(60)
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
 }
