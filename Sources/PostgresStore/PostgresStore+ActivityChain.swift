@@ -27,18 +27,7 @@ extension PostgresStore {
         try await read { session in
             try session.rows(
                 "SELECT * FROM activity WHERE node = $1 AND sequence > $2 ORDER BY sequence LIMIT $3", [node, afterSequence, limit]
-            ).map(Self.entry)
-        }
-    }
-
-    /// What was altered until it makes no sense keeps its place, so that whoever verifies the chain can name it.
-    private static func entry(_ row: Row) throws -> Activity {
-        do throws(StoreError) {
-            return try Activity(row)
-        } catch {
-            guard case .damaged = error else { throw error }
-            let link = ActivityLink(node: try row.text("node"), sequence: try row.integer("sequence"), mac: [])
-            return Activity(uid: UID(text: row.optionalText("uid") ?? ""), at: Timestamp(milliseconds: 0), action: "", link: link)
+            ).map(Activity.linked)
         }
     }
 
@@ -83,17 +72,7 @@ extension PostgresStore {
     }
 }
 
-extension ActivityLink {
-    fileprivate init(_ row: Row) throws(StoreError) {
-        self.init(node: try row.text("node"), sequence: try row.integer("sequence"), mac: try row.bytes("mac"))
-    }
-}
-
 extension ActivityAnchor {
-    fileprivate init(_ row: Row) throws(StoreError) {
-        self.init(link: try ActivityLink(row), at: try row.time("at"), signature: try row.bytes("signature"))
-    }
-
     fileprivate var columns: Columns {
         ["node": link.node, "sequence": link.sequence, "mac": Blob(link.mac), "at": at, "signature": Blob(signature)]
     }

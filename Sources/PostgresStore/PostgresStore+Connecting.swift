@@ -27,7 +27,7 @@ extension PostgresStore {
     }
 
     package func setOptions(_ options: ConnectSession.Options, session: String) async throws -> Bool {
-        let text = try encode(options)
+        let text = try storedJSON(options)
         return try await write {
             try $0.change("UPDATE connect_session SET options = $1 WHERE id = $2 AND state IN ('open', 'failed')", [text, session]) == 1
         }
@@ -74,7 +74,7 @@ extension ConnectSession {
     fileprivate var columns: Columns {
         get throws {
             [
-                "id": id, "ticket_hash": Blob(ticketHash), "connection_uid": connectionUID, "subject": subject, "options": try encode(options),
+                "id": id, "ticket_hash": Blob(ticketHash), "connection_uid": connectionUID, "subject": subject, "options": try storedJSON(options),
                 "state": state.rawValue, "error": error, "error_detail": errorDetail, "grant_uid": grantUID, "app_name": appName, "key_id": keyID,
                 "created_at": createdAt, "expires_at": expiresAt,
             ]
@@ -95,7 +95,7 @@ extension Completion {
     fileprivate var columns: Columns {
         get throws {
             [
-                "session_id": sessionID, "connection_revision": connectionRevision, "code": code, "captured": try encode(captured),
+                "session_id": sessionID, "connection_revision": connectionRevision, "code": code, "captured": try storedJSON(captured),
                 "expires_at": expiresAt,
             ]
         }

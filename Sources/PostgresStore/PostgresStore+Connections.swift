@@ -30,7 +30,7 @@ extension PostgresStore {
                 WHERE uid = $9 AND revision = $10
                 """,
                 [
-                    try encode(connection.settings), connection.clientSecret, connection.password, connection.health.state.rawValue,
+                    try storedJSON(connection.settings), connection.clientSecret, connection.password, connection.health.state.rawValue,
                     connection.health.reason, connection.health.since, connection.updatedAt, connection.settings.keepAlive, connection.uid,
                     expectedRevision,
                 ])

@@ -59,23 +59,10 @@ extension PostgresStore {
 }
 
 extension ConsoleSession {
-    fileprivate init(_ row: Row) throws(StoreError) {
-        self.init(
-            id: try row.text("id"), tokenHash: try row.bytes("token_hash"), keyID: try row.text("key_id"), createdAt: try row.time("created_at"),
-            lastSeenAt: try row.time("last_seen_at"), expiresAt: try row.time("expires_at"), userAgent: try row.text("user_agent"),
-            address: try row.text("address"))
-    }
-
     fileprivate var columns: Columns {
         [
             "id": id, "token_hash": Blob(tokenHash), "key_id": keyID, "created_at": createdAt, "last_seen_at": lastSeenAt, "expires_at": expiresAt,
             "user_agent": userAgent, "address": address,
         ]
-    }
-}
-
-extension SignInLink {
-    fileprivate init(_ row: Row) throws(StoreError) {
-        self.init(codeHash: try row.bytes("code_hash"), keyID: try row.text("key_id"), expiresAt: try row.time("expires_at"))
     }
 }

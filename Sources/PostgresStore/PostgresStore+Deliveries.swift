@@ -85,15 +85,3 @@ extension PostgresStore {
         }
     }
 }
-
-extension Delivery {
-    init(_ row: Row) throws {
-        let event = WebhookEvent(
-            id: try row.text("event_id"), kind: try row.choice("kind"), at: try row.time("at"), connectionUID: try row.uid("connection_uid"),
-            orderKey: try row.uid("order_key"), subject: row.optionalText("subject"), data: try row.text("data"))
-        self.init(
-            sequence: try row.integer("sequence"), webhookID: try row.text("webhook_id"), event: event, state: try row.choice("state"),
-            tries: try row.integer("tries"), begunAt: try row.time("begun_at"), nextTryAt: row.optionalTime("next_try_at"),
-            lastStatus: row.optionalInteger("last_status"), lastError: row.optionalText("last_error"), endedAt: row.optionalTime("ended_at"))
-    }
-}

@@ -2,7 +2,7 @@ package import Vault
 
 extension PostgresStore {
     package func put(_ trouble: Trouble, connection: UID) async throws {
-        let record = try encode(trouble)
+        let record = try storedJSON(trouble)
         try await write { session in
             // Of a connection that is gone, or that another node is about to remove, nothing is kept.
             try session.execute(

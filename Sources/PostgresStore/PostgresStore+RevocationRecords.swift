@@ -2,7 +2,7 @@ package import Vault
 
 extension PostgresStore {
     package func insert(_ revocation: RevocationRecord) async throws {
-        let filter = try encode(revocation.filter)
+        let filter = try storedJSON(revocation.filter)
         try await write { session in
             try session.execute(
                 """
@@ -63,15 +63,5 @@ extension PostgresStore {
                 RevocationFailure(connection: try $0.text("connection"), subject: $0.optionalText("subject"), reason: try $0.choice("reason"))
             }
         }
-    }
-}
-
-extension RevocationRecord {
-    fileprivate init(_ row: Row) throws {
-        self.init(
-            id: try row.text("id"), filter: try row.json("filter"), connection: row.optionalText("connection"), requestedBy: try row.text("requested_by"),
-            createdAt: try row.time("created_at"), stoppedAt: row.optionalTime("stopped_at"), endedAt: row.optionalTime("ended_at"),
-            grants: try row.integer("grants"), revoked: try row.integer("revoked"), unsupported: try row.integer("unsupported"),
-            failed: try row.integer("failed"), pending: try row.integer("pending"))
     }
 }

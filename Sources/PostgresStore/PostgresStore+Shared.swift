@@ -125,7 +125,7 @@ extension PostgresStore: SharedStore {
                 """
                 INSERT INTO node (name, version, schema, master_key_ids, started_at, seen_at) VALUES ($1, $2, $3, $4, \(Self.now), \(Self.now))
                 ON CONFLICT (name) DO NOTHING
-                """, [name, version, Schema.migrations.count, try encode(masterKeyIDs)]) == 1
+                """, [name, version, Schema.migrations.count, try storedJSON(masterKeyIDs)]) == 1
         }
     }
 
@@ -135,7 +135,7 @@ extension PostgresStore: SharedStore {
                 """
                 INSERT INTO node (name, version, schema, master_key_ids, started_at, seen_at) VALUES ($1, $2, $3, $4, \(Self.now), \(Self.now))
                 ON CONFLICT (name) DO UPDATE SET seen_at = \(Self.now)
-                """, [name, version, Schema.migrations.count, try encode(masterKeyIDs)])
+                """, [name, version, Schema.migrations.count, try storedJSON(masterKeyIDs)])
         }
     }
 

@@ -84,7 +84,7 @@ extension PostgresStore {
     // MARK: The records
 
     package func insert(_ webhook: Webhook) async throws {
-        let kinds = try encode(webhook.kinds?.map(\.rawValue).sorted() ?? ["*"])
+        let kinds = try storedJSON(webhook.kinds?.map(\.rawValue).sorted() ?? ["*"])
         try await write { session in
             try session.execute(
                 "INSERT INTO webhook (id, url, kinds, secret, created_at, disabled_at) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -98,22 +98,5 @@ extension PostgresStore {
 
     package func webhooks() async throws -> [Webhook] {
         try await read { try $0.rows("SELECT * FROM webhook ORDER BY created_at, id").map(Webhook.init) }
-    }
-}
-
-extension Webhook {
-    init(_ row: Row) throws {
-        let names: [String] = try row.json("kinds")
-        var kinds: Set<WebhookEvent.Kind>?
-        if !names.contains("*") {
-            kinds = Set(
-                try names.map { name in
-                    guard let kind = WebhookEvent.Kind(rawValue: name) else { throw StoreError.damaged("a webhook's kinds make no sense") }
-                    return kind
-                })
-        }
-        self.init(
-            id: try row.text("id"), url: try row.text("url"), kinds: kinds, secret: Sealed(bytes: try row.bytes("secret")),
-            createdAt: try row.time("created_at"), disabledAt: row.optionalTime("disabled_at"))
     }
 }

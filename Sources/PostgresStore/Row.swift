@@ -1,5 +1,4 @@
 import CLibPQ
-import Foundation
 import Vault
 
 /// The answer to a statement.
@@ -28,27 +27,9 @@ final class Answer {
     }
 }
 
-/// One row, by the names of its columns. A row that makes no sense is damage, not a trap.
-struct Row {
+struct Row: StoredRow {
     fileprivate let answer: Answer
     fileprivate let number: Int32
-
-    func text(_ column: String) throws(StoreError) -> String {
-        guard let value = optionalText(column) else { throw Self.damaged(column) }
-        return value
-    }
-    func integer(_ column: String) throws(StoreError) -> Int {
-        guard let value = optionalInteger(column) else { throw Self.damaged(column) }
-        return value
-    }
-    func bytes(_ column: String) throws(StoreError) -> [UInt8] {
-        guard let value = optionalBytes(column) else { throw Self.damaged(column) }
-        return value
-    }
-    func boolean(_ column: String) throws(StoreError) -> Bool {
-        guard let value = optionalBoolean(column) else { throw Self.damaged(column) }
-        return value
-    }
 
     /// What is of another type is as good as not there.
     func optionalText(_ column: String) -> String? {
@@ -72,31 +53,5 @@ struct Row {
         return bytes.first == 1
     }
 
-    func time(_ column: String) throws(StoreError) -> Timestamp { Timestamp(milliseconds: Int64(try integer(column))) }
-    func optionalTime(_ column: String) -> Timestamp? { optionalInteger(column).map { Timestamp(milliseconds: Int64($0)) } }
-    func uid(_ column: String) throws(StoreError) -> UID { UID(text: try text(column)) }
-    func optionalUID(_ column: String) -> UID? { optionalText(column).map(UID.init(text:)) }
-    func optionalSealed(_ column: String) -> Sealed? { optionalBytes(column).map(Sealed.init(bytes:)) }
-
-    func json<T: Decodable>(_ column: String, as type: T.Type = T.self) throws(StoreError) -> T {
-        do {
-            return try JSONDecoder().decode(type, from: Data(try text(column).utf8))
-        } catch {
-            throw Self.damaged(column)
-        }
-    }
-    func optionalJSON<T: Decodable>(_ column: String) throws(StoreError) -> T? { optionalText(column) == nil ? nil : try json(column) }
-    func choice<T: RawRepresentable<String>>(_ column: String, as type: T.Type = T.self) throws(StoreError) -> T {
-        guard let value = T(rawValue: try text(column)) else { throw Self.damaged(column) }
-        return value
-    }
-
     private static func isOther(_ type: UInt32) -> Bool { [TypeID.bool, TypeID.bytea, TypeID.int8, TypeID.int4].contains(type) }
-    private static func damaged(_ column: String) -> StoreError { .damaged("a record's \(column) makes no sense") }
-}
-
-func encode(_ value: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
 }

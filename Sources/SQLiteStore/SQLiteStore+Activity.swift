@@ -18,7 +18,7 @@ extension SQLiteStore {
     }
 
     package func writtenActivity(_ uids: [UID]) async throws -> Set<UID> {
-        let list = try encode(uids)
+        let list = try storedJSON(uids)
         return try await read { database in
             Set(
                 try String.fetchAll(database, sql: "SELECT uid FROM activity WHERE uid IN (SELECT value FROM json_each(?))", arguments: [list])
@@ -87,17 +87,7 @@ extension SQLiteStore {
         try await read {
             try Row.fetchAll(
                 $0, sql: "SELECT * FROM activity WHERE node = ? AND sequence > ? ORDER BY sequence LIMIT ?", arguments: [node, afterSequence, limit]
-            ).map(Self.entry)
-        }
-    }
-
-    /// What was altered until it makes no sense keeps its place, so that whoever verifies the chain can name it.
-    private static func entry(_ row: Row) throws -> Activity {
-        do {
-            return try Activity(row)
-        } catch StoreError.damaged {
-            let link = ActivityLink(node: try row.text("node"), sequence: try row.integer("sequence"), mac: [])
-            return Activity(uid: UID(text: row.optionalText("uid") ?? ""), at: Timestamp(milliseconds: 0), action: "", link: link)
+            ).map(Activity.linked)
         }
     }
 
@@ -137,16 +127,6 @@ extension SQLiteStore {
     }
 }
 
-extension ActivityLink {
-    init(_ row: Row) throws {
-        self.init(node: try row.text("node"), sequence: try row.integer("sequence"), mac: try row.bytes("mac"))
-    }
-}
-
 extension ActivityAnchor {
-    init(_ row: Row) throws {
-        self.init(link: try ActivityLink(row), at: try row.time("at"), signature: try row.bytes("signature"))
-    }
-
     var columns: StatementArguments { [link.node, link.sequence, Data(link.mac), at.milliseconds, Data(signature)] }
 }

@@ -8,7 +8,7 @@ extension SQLiteStore {
             try database.execute(
                 sql: "INSERT INTO connect_session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 arguments: [
-                    session.id, Data(session.ticketHash), session.connectionUID.text, session.subject, try encode(session.options), session.state.rawValue,
+                    session.id, Data(session.ticketHash), session.connectionUID.text, session.subject, try storedJSON(session.options), session.state.rawValue,
                     session.error, session.errorDetail, session.grantUID?.text, session.appName, session.keyID, session.createdAt.milliseconds,
                     session.expiresAt.milliseconds,
                 ])
@@ -42,7 +42,7 @@ extension SQLiteStore {
     package func setOptions(_ options: ConnectSession.Options, session: String) async throws -> Bool {
         try await write { database in
             try database.execute(
-                sql: "UPDATE connect_session SET options = ? WHERE id = ? AND state IN ('open', 'failed')", arguments: [try encode(options), session])
+                sql: "UPDATE connect_session SET options = ? WHERE id = ? AND state IN ('open', 'failed')", arguments: [try storedJSON(options), session])
             return database.changesCount == 1
         }
     }
@@ -79,7 +79,7 @@ extension SQLiteStore {
             try database.execute(
                 sql: "INSERT OR REPLACE INTO completion VALUES (?, ?, ?, ?, ?)",
                 arguments: [
-                    completion.sessionID, completion.connectionRevision, completion.code.data, try encode(completion.captured),
+                    completion.sessionID, completion.connectionRevision, completion.code.data, try storedJSON(completion.captured),
                     completion.expiresAt.milliseconds,
                 ])
         }

@@ -36,7 +36,7 @@ extension SQLiteStore: Store {
                     WHERE uid = ? AND revision = ?
                     """,
                 arguments: [
-                    try encode(connection.settings), connection.clientSecret?.data, connection.password?.data, connection.health.state.rawValue,
+                    try storedJSON(connection.settings), connection.clientSecret?.data, connection.password?.data, connection.health.state.rawValue,
                     connection.health.reason, connection.health.since.milliseconds, connection.updatedAt.milliseconds, connection.settings.keepAlive,
                     connection.uid.text, expectedRevision,
                 ])
@@ -126,11 +126,7 @@ extension SQLiteStore: Store {
 
     package func dataKeys() async throws -> [DataKeyRecord] {
         try await read { database in
-            try Row.fetchAll(database, sql: "SELECT * FROM data_key ORDER BY id").map {
-                DataKeyRecord(
-                    id: try $0.integer("id"), scope: try $0.text("scope"), masterKeyID: try $0.text("master_key_id"), wrapped: try $0.bytes("wrapped"),
-                    retiredAt: $0.optionalTime("retired_at"))
-            }
+            try Row.fetchAll(database, sql: "SELECT * FROM data_key ORDER BY id").map(DataKeyRecord.init)
         }
     }
 

@@ -67,18 +67,3 @@ extension SQLiteStore {
         try await write { try $0.execute(sql: "DELETE FROM sign_in_link WHERE key_id = ifnull(?, key_id)", arguments: [key]) }
     }
 }
-
-extension ConsoleSession {
-    fileprivate init(_ row: Row) throws {
-        self.init(
-            id: try row.text("id"), tokenHash: try row.bytes("token_hash"), keyID: try row.text("key_id"), createdAt: try row.time("created_at"),
-            lastSeenAt: try row.time("last_seen_at"), expiresAt: try row.time("expires_at"), userAgent: try row.text("user_agent"),
-            address: try row.text("address"))
-    }
-}
-
-extension SignInLink {
-    fileprivate init(_ row: Row) throws {
-        self.init(codeHash: try row.bytes("code_hash"), keyID: try row.text("key_id"), expiresAt: try row.time("expires_at"))
-    }
-}

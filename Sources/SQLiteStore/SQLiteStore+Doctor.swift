@@ -8,7 +8,7 @@ extension SQLiteStore {
             // Of a connection that is gone meanwhile nothing is kept.
             try database.execute(
                 sql: "INSERT OR REPLACE INTO trouble SELECT uid, ?, ?, ? FROM connection WHERE uid = ?",
-                arguments: [trouble.stage.rawValue, trouble.at.milliseconds, try encode(trouble), connection.text])
+                arguments: [trouble.stage.rawValue, trouble.at.milliseconds, try storedJSON(trouble), connection.text])
         }
     }
 

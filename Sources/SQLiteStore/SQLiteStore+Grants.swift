@@ -232,11 +232,7 @@ extension SQLiteStore {
 
     package func intent(grant: UID) async throws -> RefreshIntent? {
         try await read { database in
-            try Row.fetchOne(database, sql: "SELECT * FROM refresh_intent WHERE grant_uid = ?", arguments: [grant.text]).map {
-                RefreshIntent(
-                    grantUID: try $0.uid("grant_uid"), generation: try $0.integer("generation"), sentAt: try $0.time("sent_at"),
-                    attempts: try $0.integer("attempts"))
-            }
+            try Row.fetchOne(database, sql: "SELECT * FROM refresh_intent WHERE grant_uid = ?", arguments: [grant.text]).map(RefreshIntent.init)
         }
     }
 }

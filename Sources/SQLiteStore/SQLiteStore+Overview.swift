@@ -3,8 +3,8 @@ package import Vault
 
 extension SQLiteStore {
     package func summaries(connections: [UID], subjects: [String]?, now: Timestamp) async throws -> [UID: ConnectionSummary] {
-        let list = try encode(connections)
-        let named = try subjects.map { try encode($0) }
+        let list = try storedJSON(connections)
+        let named = try subjects.map { try storedJSON($0) }
         return try await read { database in
             var summaries: [UID: ConnectionSummary] = [:]
             let counts = try Row.fetchAll(

@@ -108,7 +108,7 @@ extension SQLiteStore {
                     orphan: try row.integer("has_tokens") != 0 ? orphan : nil)
             }
             guard !found.isEmpty else { return [] }
-            let uids = try encode(found.map(\.uid.text))
+            let uids = try storedJSON(found.map(\.uid.text))
             try database.execute(
                 sql: #"""
                     INSERT OR IGNORE INTO orphan_token
@@ -163,7 +163,7 @@ extension SQLiteStore {
             try database.execute(
                 sql: "INSERT INTO revocation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 arguments: [
-                    revocation.id, try encode(revocation.filter), revocation.connection, revocation.requestedBy, revocation.createdAt.milliseconds,
+                    revocation.id, try storedJSON(revocation.filter), revocation.connection, revocation.requestedBy, revocation.createdAt.milliseconds,
                     revocation.stoppedAt?.milliseconds, revocation.endedAt?.milliseconds, revocation.grants, revocation.revoked, revocation.unsupported,
                     revocation.failed,
                 ])
@@ -249,15 +249,5 @@ extension OrphanOutcome {
         case .unsupported: "unsupported"
         case .failed: "failed"
         }
-    }
-}
-
-extension RevocationRecord {
-    fileprivate init(_ row: Row) throws {
-        self.init(
-            id: try row.text("id"), filter: try row.json("filter"), connection: row.optionalText("connection"), requestedBy: try row.text("requested_by"),
-            createdAt: try row.time("created_at"), stoppedAt: row.optionalTime("stopped_at"), endedAt: row.optionalTime("ended_at"),
-            grants: try row.integer("grants"), revoked: try row.integer("revoked"), unsupported: try row.integer("unsupported"),
-            failed: try row.integer("failed"), pending: try row.integer("pending"))
     }
 }

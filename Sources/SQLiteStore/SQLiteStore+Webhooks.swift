@@ -42,7 +42,7 @@ extension SQLiteStore {
             try database.execute(
                 sql: "INSERT INTO webhook VALUES (?, ?, ?, ?, ?, ?)",
                 arguments: [
-                    webhook.id, webhook.url, try encode(kinds), webhook.secret.data, webhook.createdAt.milliseconds, webhook.disabledAt?.milliseconds,
+                    webhook.id, webhook.url, try storedJSON(kinds), webhook.secret.data, webhook.createdAt.milliseconds, webhook.disabledAt?.milliseconds,
                 ])
         }
     }
@@ -94,7 +94,7 @@ extension SQLiteStore {
                     ORDER BY delivery.next_try_at, delivery.sequence LIMIT ?
                     """)
             let due = try webhooks.reduce(into: [String: [Delivery]]()) { due, webhook in
-                let excepted = try encode(room.excepted(of: webhook).map(\.text))
+                let excepted = try storedJSON(room.excepted(of: webhook).map(\.text))
                 due[webhook] = try Row.fetchAll(statement, arguments: [webhook, now.milliseconds, excepted, room.left(for: webhook)]).map(Delivery.init)
             }
             let shares = room.shares(of: due.mapValues(\.count))
@@ -195,34 +195,5 @@ extension SQLiteStore {
             for event in Set(events) { try statement.execute(arguments: [event]) }
             return events.count
         }
-    }
-}
-
-extension Webhook {
-    init(_ row: Row) throws {
-        let names: [String] = try row.json("kinds")
-        var kinds: Set<WebhookEvent.Kind>?
-        if !names.contains("*") {
-            kinds = Set(
-                try names.map { name in
-                    guard let kind = WebhookEvent.Kind(rawValue: name) else { throw StoreError.damaged("a webhook's kinds make no sense") }
-                    return kind
-                })
-        }
-        self.init(
-            id: try row.text("id"), url: try row.text("url"), kinds: kinds, secret: Sealed(bytes: try row.bytes("secret")),
-            createdAt: try row.time("created_at"), disabledAt: row.optionalTime("disabled_at"))
-    }
-}
-
-extension Delivery {
-    init(_ row: Row) throws {
-        let event = WebhookEvent(
-            id: try row.text("event_id"), kind: try row.choice("kind"), at: try row.time("at"), connectionUID: try row.uid("connection_uid"),
-            orderKey: try row.uid("order_key"), subject: row.optionalText("subject"), data: try row.text("data"))
-        self.init(
-            sequence: try row.integer("sequence"), webhookID: try row.text("webhook_id"), event: event, state: try row.choice("state"),
-            tries: try row.integer("tries"), begunAt: try row.time("begun_at"), nextTryAt: row.optionalTime("next_try_at"),
-            lastStatus: row.optionalInteger("last_status"), lastError: row.optionalText("last_error"), endedAt: row.optionalTime("ended_at"))
     }
 }
