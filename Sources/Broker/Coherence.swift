@@ -13,6 +13,7 @@ actor Coherence {
     private static let memory: Duration = .seconds(300)
 
     nonisolated let store: (any SharedStore)?
+    /// Asked with each request, without a look at what the store is.
     private nonisolated let isAlone: Bool
     private nonisolated let origin = ContinuousClock.now
     /// Nanoseconds since ``origin``, at which the last poll that succeeded was begun.

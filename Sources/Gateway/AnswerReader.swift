@@ -242,7 +242,7 @@ struct AnswerReader {
                 break
             }
             guard count < Self.mostFields else { throw .wrong }
-            let (line, rule) = try readLine(bytes, at: index, number: count)
+            let (line, rule) = try readLine(bytes, at: index, place: count)
             index = line.end
             count += 1
             if try note(line, rule, bytes, &head) { lines.add(line, bytes) }
@@ -251,14 +251,14 @@ struct AnswerReader {
         if head.isChunked, head.length != nil || head.isOld { throw .wrong }
     }
 
-    private mutating func readLine(_ bytes: Span<UInt8>, at start: Int, number: Int) throws(FieldLine.Fault) -> (FieldLine, FieldRules.Answer) {
-        if number < names.count, let recent = names[number], recent.stands(in: bytes, at: start) {
-            return (try FieldLine(bytes, at: start, name: recent.name), recent.answer)
+    private mutating func readLine(_ bytes: Span<UInt8>, at start: Int, place: Int) throws(FieldLine.Fault) -> (FieldLine, FieldRules.Answer) {
+        if place < names.count, let recent = names[place], recent.stands(in: bytes, at: start) {
+            return (try FieldLine(bytes, at: start, name: recent.name), recent.rule)
         }
         let line = try FieldLine(bytes, at: start)
         let recent = RecentName(line, bytes)
-        if number < names.count { names[number] = recent } else if number < Self.mostNames { names.append(recent) }
-        return (line, recent?.answer ?? FieldRules.answer(line.name))
+        if place < names.count { names[place] = recent } else if place < Self.mostNames { names.append(recent) }
+        return (line, recent?.rule ?? FieldRules.answer(line.name))
     }
 
     /// - Returns: whether the line goes back to the caller.

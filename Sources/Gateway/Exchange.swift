@@ -197,7 +197,7 @@ final class Exchange: Placed {
     }
 
     var isWaiting: Bool { phase == .connecting }
-    /// A connection that others have used may be about to close, as the one before did.
+    /// Over HTTP/1.1: a connection that others have used may be about to close, as the one before did.
     var needsFresh: Bool { tries > 1 }
 
     /// What was sent, for people; `nil` before there is a token.

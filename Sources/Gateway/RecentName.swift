@@ -8,7 +8,7 @@ struct RecentName {
     private let bytes: SIMD4<UInt64>
     private let mask: SIMD4<UInt64>
     let name: FieldName
-    let answer: FieldRules.Answer
+    let rule: FieldRules.Answer
 
     /// - Returns: `nil` for a name that is too long.
     init?(_ line: FieldLine, _ span: Span<UInt8>) {
@@ -21,7 +21,7 @@ struct RecentName {
             mask[index >> 3] |= 0xFF << shift
         }
         (self.bytes, self.mask, name) = (bytes, mask, line.name)
-        answer = FieldRules.answer(line.name)
+        rule = FieldRules.answer(line.name)
     }
 
     /// Whether the name and a colon stand there.

@@ -6,6 +6,8 @@ struct ShortFields {
     private static let mostLines = 100
     /// More are the long way's.
     private static let mostBytes = 16 << 10
+    /// Memory that is used again for other fields.
+    private static let mostKept = 2 << 10
 
     /// What steers the gateway, and how often it is there.
     fileprivate struct Steering {
@@ -27,9 +29,9 @@ struct ShortFields {
     /// What was read, with the empty line; nothing = the last ones were not simple.
     private var bytes = ByteBuffer()
     private(set) var connectionID = ""
-    /// For whom; `nil` = it is not in memory.
+    /// Of ``connectionID``; `nil` = it is not in memory.
     private(set) var destination: Destination?
-    /// Whether they are the same as those before, and for the same connection.
+    /// Whether they are the same as those before, and so is the connection's id.
     private(set) var isRepeat = false
 
     /// `Content-Length`, as it was sent.
@@ -49,8 +51,8 @@ struct ShortFields {
     mutating func read(_ span: Span<UInt8>, for id: Span<UInt8>, mayRepeat: Bool, find: (String) -> Destination?) -> Int? {
         isRepeat = mayRepeat && bytes.readableBytes > 0 && FieldBytes.isSame(id, connectionID) && begins(span)
         if isRepeat { return bytes.readableBytes }
-        bytes.clear()
-        lines.begin()
+        lines.clear()
+        if bytes.capacity > Self.mostKept { bytes = ByteBuffer() } else { bytes.clear() }
         steering = Steering()
         connectionID = FieldBytes.text(id)
         destination = find(connectionID)

@@ -15,7 +15,7 @@ struct ShortRequest {
 
     /// - Parameters:
     ///   - bytes: that one read brought.
-    ///   - fields: of the request before on this connection; then of this one, which they are part of.
+    ///   - fields: of the request that the caller sent before this one; then of this one.
     ///   - mayRepeat, find: as for ``ShortFields/read(_:for:mayRepeat:find:)``.
     /// - Returns: `nil` unless the readable bytes are exactly one request below `/gateway/` that is simple in every way.
     @inline(__always)  // As large as it is, it is not moved about then.

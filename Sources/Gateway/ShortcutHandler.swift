@@ -69,6 +69,7 @@ final class ShortcutHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let now = broker.now
         let mayRepeat = if let known { broker.isCurrent(known, at: now) } else { false }
         guard let request = ShortRequest(bytes, fields: &fields, mayRepeat: mayRepeat, find: { broker.knownDestination($0) }) else {
+            known = nil
             hasLeft = true
             context.fireChannelRead(ShortcutHandler.wrapInboundOut(bytes))
             context.pipeline.syncOperations.removeHandler(self, promise: nil)

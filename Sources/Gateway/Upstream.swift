@@ -48,7 +48,7 @@ final class Upstream {
     }
 
     private func openAsNeeded() {
-        while waiting.first.map({ !$0.isWaiting }) ?? false { waiting.removeFirst() }
+        dropWhoHasGone()
         // Whether one connection serves all is known when the first is open.
         let wanted = speech == .http1 ? waiting.count : min(waiting.count, 1)
         while opening < wanted, open + opening < loop.gateway.limits.connections {
@@ -57,9 +57,13 @@ final class Upstream {
         }
     }
 
+    private func dropWhoHasGone() { while waiting.first.map({ !$0.isWaiting }) ?? false { waiting.removeFirst() } }
+
     private func serveWaiting(with handler: UpstreamHandler, wasReused: Bool) -> Bool {
-        waiting.removeAll { !$0.isWaiting }
-        guard let index = waiting.firstIndex(where: { !wasReused || !$0.needsFresh }) else { return false }
+        dropWhoHasGone()
+        let inTurn = waiting.firstIndex { $0.isWaiting && !(wasReused && $0.needsFresh) }
+        // Whoever needs an unused one gets it first: its own place was given up for it.
+        guard let index = wasReused ? inTurn : waiting.firstIndex(where: { $0.isWaiting && $0.needsFresh }) ?? inTurn else { return false }
         handler.take(waiting.remove(at: index), wasReused: wasReused)
         return true
     }
@@ -116,8 +120,9 @@ final class Upstream {
     func release(_ handler: UpstreamHandler) {
         guard !waiting.isEmpty else { return keep(handler) }
         if serveWaiting(with: handler, wasReused: true) { return }
-        // Whoever waits for a new one has no room for it otherwise.
-        if waiting.isEmpty || open + opening < loop.gateway.limits.connections { keep(handler) } else { handler.close() }
+        // Whoever waits for an unused one has no room for it otherwise.
+        let isFull = open + opening >= loop.gateway.limits.connections
+        if isFull, opening < waiting.count(where: \.isWaiting) { handler.close() } else { keep(handler) }
     }
 
     private func keep(_ handler: UpstreamHandler) {

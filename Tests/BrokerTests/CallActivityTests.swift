@@ -139,6 +139,17 @@ extension Bench {
         #expect(details("GET api.example.com/repos/x → 200; arguments f2") == 2)
     }
 
+    @Test func eachCallOfAnAgentIsItsOwnEntryHoweverBusyOthersAre() async throws {  // SEC-112
+        let bench = try await Bench()
+        for _ in 0..<(CallQueue.singles + 100) { bench.record(Bench.call()) }
+        for index in 0..<5 { bench.record(Bench.call(key: "agent", requestID: "a-\(index)", policyRevision: 1, arguments: "f")) }
+        for index in 0..<5 { bench.record(Bench.call(grant: nil, status: nil, result: "forbidden", requestID: "f-\(index)")) }
+        await bench.broker.flushActivity()
+        let ids = try await bench.calls().filter { $0.count == 1 }.compactMap(\.requestID)
+        #expect(ids.filter { $0.hasPrefix("a-") } == (0..<5).map { "a-\($0)" })
+        #expect(ids.filter { $0.hasPrefix("f-") } == (0..<5).map { "f-\($0)" })
+    }
+
     @Test func whatIsRefusedFillsNoQueue() async throws {
         let bench = try await Bench()
         for index in 0..<(ActivityLog.capacity + 5_000) { bench.record(Bench.call(grant: nil, path: "/\(index)", status: nil, result: "forbidden")) }

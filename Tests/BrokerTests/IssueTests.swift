@@ -205,6 +205,32 @@ import Vault
         _ = try await broker.removeKey(id: key.id, by: bench.admin)
     }
 
+    @Test("A token that made room for another one is not known any more") func whatWasEvictedIsNotKnown() async throws {
+        let age = MemoryAge()
+        let cache = TokenCache(capacity: 16 * 100, age: age)
+        func entry(_ generation: Int) -> TokenCache.Entry {
+            let token = IssuedToken(
+                grantUID: UID(text: "g"), accessToken: AccessToken("at"), tokenType: "Bearer", expiresAt: nil, scope: nil, generation: generation,
+                refreshed: false)
+            return TokenCache.Entry(
+                connectionUID: UID(text: "c"), token: token, freshUntil: nil, reads: Meters().issued(connection: "c", source: "cache"), cost: 60)
+        }
+        func put(_ number: Int) {
+            let key = TokenCache.Key(connectionID: "c", subject: "u\(number)")
+            cache.insert(entry(1), for: key, ticket: cache.ticket(key))
+        }
+        // One of 17 shares its place with another, which has room for one.
+        for number in 0..<17 { put(number) }
+        let kept = (0..<17).filter { cache.find(.init(connectionID: "c", subject: "u\($0)")) != nil }
+        #expect(kept.count <= 16)
+        #expect(age.now >= 17 - UInt64(kept.count))
+        // What was used is spared once: the newcomer takes the place of nobody who is in use.
+        let before = age.now
+        put(100)
+        #expect(cache.find(.init(connectionID: "c", subject: "u100")) != nil)
+        #expect(age.now <= before + 1)
+    }
+
     @Test func aTokenThatIsDueEndsWhatACallKnows() async throws {
         let bench = try await Bench()
         try await bench.connection("app", .authorizationCode) { $0.baseURL = "https://api.example.com" }

@@ -339,6 +339,22 @@ import Vault
         #expect(bench.provider.seen.contains { $0.form["token"] == "rt-0" && $0.path == "/revoke" } == !isShared)
     }
 
+    /// What came meanwhile has no token that serves: it can be renewed, and asking again does.
+    @Test(arguments: [(nil, nil), ("at-new", 0)] as [(String?, Int?)])
+    func whoeverIsOvertakenByWhatDoesNotServeAsksAgain(access: String?, expiresIn: Int?) async throws {
+        let bench = try await expired()
+        bench.provider.set(rotates: false)
+        bench.provider.hold()
+        let refresh = Task { await bench.code { _ = try await bench.token("app") } }
+        while bench.provider.requests("refresh_token").isEmpty { await Task.yield() }
+        try await bench.importGrant("app", access: access, refresh: "rt-0", expiresIn: expiresIn)
+        bench.provider.letGo()
+        #expect(await refresh.value == .conflict)
+        #expect(try await bench.grant("app").grant.state == .active)
+        #expect(try await bench.token("app").text == "at-2")
+        #expect(bench.provider.requests("refresh_token").count == 2)
+    }
+
     @Test func aTokenThatWasRevokedDuringARenewalIsNotServedInItsPlace() async throws {
         let bench = try await Bench()
         try await bench.connection("app", .authorizationCode)

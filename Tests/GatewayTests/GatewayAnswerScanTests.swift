@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// An API that says back what it was sent: agents do not get the token from it in any form. SEC-87.
-@Suite(.timeLimit(.minutes(1))) struct GatewayAnswerScanTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayAnswerScanTests {
     private static let open: JSONObject = ["agent_access": ["enabled": true, "methods": ["GET", "POST", "HEAD"], "paths": ["/**"]]]
 
     /// What the echo says of a token, and how it is framed.

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Whoever is silent for too long is not waited for. SEC-75.
-@Suite(.timeLimit(.minutes(1))) struct GatewayDeadlineTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayDeadlineTests {
     /// With some limits far below what they are.
     private func with(
         _ script: RawUpstream.Script, _ limits: [(WritableKeyPath<GatewayLimits, Duration>, Duration)], _ body: (Stage, RawUpstream) async throws -> Void

@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// Who comes to the gateway: from behind a proxy, and before the server is ready.
-@Suite(.timeLimit(.minutes(1))) struct GatewayDoorTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayDoorTests {
     /// The address that a refusal is logged under. SEC-108.
     @Test(arguments: [
         (["127.0.0.0/8"], ["X-Forwarded-For: 198.51.100.7"], "198.51.100.7"),

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What is Grantee's own answer: a problem that says so, and no request to the API.
-@Suite(.timeLimit(.minutes(1))) struct GatewayRefusalTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayRefusalTests {
     private func expect(
         _ answer: RawAnswer, _ code: String, _ status: Int, says words: String..., sourceLocation: SourceLocation = #_sourceLocation
     ) {

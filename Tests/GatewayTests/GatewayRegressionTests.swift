@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Moments at which an answer, a connection or a caller could get lost between the others.
-@Suite(.timeLimit(.minutes(1))) struct GatewayRegressionTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayRegressionTests {
     private static let subject = ["Grantee-Subject: user-1"]
     private static let agents: JSONObject = ["agent_access": ["enabled": true, "methods": ["GET"], "paths": ["/**"]]]
 

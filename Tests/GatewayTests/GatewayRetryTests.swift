@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// A 401 of the API: one new token, one more try, and no more. SEC-61.
-@Suite(.timeLimit(.minutes(1))) struct GatewayRetryTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayRetryTests {
     private static let subject = ["Grantee-Subject: user-1"]
 
     private static let pickyAnswer: @Sendable (RawUpstream.Request) -> [RawUpstream.Step] = { request in

@@ -47,7 +47,7 @@ extension Seeded {
 }
 
 /// The security checklist's items that need more than one part of the gateway.
-@Suite(.timeLimit(.minutes(1))) struct GatewaySecurityTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewaySecurityTests {
     private static let open: JSONObject = ["agent_access": ["enabled": true, "methods": ["GET", "POST"], "paths": ["/**"]]]
 
     // MARK: Callers

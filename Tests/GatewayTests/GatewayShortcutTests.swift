@@ -9,7 +9,7 @@ import Testing
 @testable import Gateway
 
 /// The shortcut and the long way are one gateway: what the API gets and what the caller gets does not depend on the way.
-@Suite(.timeLimit(.minutes(1))) struct GatewayShortcutTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayShortcutTests {
     enum Way: String, CaseIterable { case short, long }
 
     /// A connection on which requests go that way: connection and token are in memory.

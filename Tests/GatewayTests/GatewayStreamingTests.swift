@@ -1,11 +1,13 @@
 import Foundation
+import Gateway
 import NIOCore
+import Server
 import Synchronization
 import TestSupport
 import Testing
 
 /// Bodies of any size, framing of any kind, and everything that breaks on the way.
-@Suite(.timeLimit(.minutes(1))) struct GatewayStreamingTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayStreamingTests {
     // MARK: As it comes
 
     @Test(arguments: [
@@ -451,9 +453,11 @@ import Testing
     }
 
     /// An API that closes a connection just as it is used again: nobody must notice.
-    @Test(arguments: [("brief", isLongRun ? 20_000 : 2_000), ("three", 1_000), ("once", 500)])
-    func noCallIsLostToAConnectionThatCloses(path: String, count: Int) async throws {
-        try await Stage.withNginx { stage, nginx async throws in
+    @Test(arguments: [("brief", isLongRun ? 20_000 : 2_000), ("three", 1_000), ("once", 500)], [1024, 1])
+    func noCallIsLostToAConnectionThatCloses(load: (path: String, count: Int), connections: Int) async throws {
+        let (path, count) = load
+        func limited(_ configuration: inout ServerConfiguration) { configuration.gatewayLimits.connections = connections }
+        try await Stage.withNginx(.plain, limited) { stage, nginx async throws in
             let request = stage.head("GET", "api/" + path)
             let wrong = try await withThrowingTaskGroup(of: [String].self) { group in
                 for _ in 0..<4 {

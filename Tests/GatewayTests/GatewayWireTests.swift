@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What reaches an API, byte by byte, and what comes back from it.
-@Suite(.timeLimit(.minutes(1))) struct GatewayWireTests {
+@Suite(.timeLimit(.minutes(5))) struct GatewayWireTests {
     // MARK: Fields of a request
 
     @Test func aRequestIsTheCallersWithTheTokenInIt() async throws {

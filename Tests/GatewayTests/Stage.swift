@@ -32,9 +32,15 @@ struct Stage: Sendable {
     }
 
     /// With the connection `api` to an nginx.
-    static func withNginx<R: Sendable>(_ face: NginxFace = .plain, _ body: (Stage, Nginx) async throws -> R) async throws -> R {
+    static func withNginx<R: Sendable>(
+        _ face: NginxFace = .plain, _ change: (inout ServerConfiguration) -> Void = { _ in }, _ body: (Stage, Nginx) async throws -> R
+    ) async throws -> R {
         try await Nginx.with { nginx in
-            try await with({ $0.caFile = nginx.caFile }) { stage in
+            func trusting(_ configuration: inout ServerConfiguration) {
+                configuration.caFile = nginx.caFile
+                change(&configuration)
+            }
+            return try await with(trusting) { stage in
                 try await stage.add("api", at: face.url(of: nginx))
                 return try await body(stage, nginx)
             }

@@ -6,7 +6,7 @@
     @testable import OAuthClientAsyncHTTP
 
     /// SEC-69.
-    @Suite(.timeLimit(.minutes(1))) struct PinningTests {
+    @Suite(.timeLimit(.minutes(5))) struct PinningTests {
         @Test func onlyTheJudgedAddressIsConnectedTo() async throws {
             try await RawServer.with(.answering([.send(RawServer.answer(body: "inner"))])) { inner in
                 try await RawServer.with(.answering([.send(RawServer.answer(body: "outer"))]), host: "127.0.0.2", port: inner.port) { outer in

@@ -12,7 +12,7 @@ import Testing
 #endif
 
 /// SEC-72.
-@Suite(.timeLimit(.minutes(1))) struct RedirectTests {
+@Suite(.timeLimit(.minutes(5))) struct RedirectTests {
     @Test(arguments: [301, 302, 303, 307, 308])
     func aRedirectIsAnAnswer(status: Int) async throws {
         try await RawServer.with(.success) { collector in

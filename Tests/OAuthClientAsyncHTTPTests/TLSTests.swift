@@ -8,7 +8,7 @@ import Testing
 private let untrusted = "TLS failed: its certificate is not trusted (unknown issuer, or expired)"
 
 /// SEC-73.
-@Suite(.timeLimit(.minutes(1))) struct TLSTests {
+@Suite(.timeLimit(.minutes(5))) struct TLSTests {
     @Test(arguments: ["127.0.0.1", "localhost", "as.example"])
     func aCertificateOfATrustedCAForTheNameIsGood(host: String) async throws {
         let certificates = try await Certificates.shared()

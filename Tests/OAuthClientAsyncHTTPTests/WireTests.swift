@@ -5,7 +5,7 @@ import Testing
 
 @testable import OAuthClientAsyncHTTP
 
-@Suite(.timeLimit(.minutes(1))) struct WireTests {
+@Suite(.timeLimit(.minutes(5))) struct WireTests {
     @Test func aTokenRequestIsTheseBytes() async throws {  // SEC-32
         let fields: HTTPFields = [
             .contentType: "application/x-www-form-urlencoded", .accept: "application/json", .userAgent: "Grantee/0.1",

@@ -35,7 +35,7 @@ final class ActivityLog: Sendable {
     static let capacity = 50_000
     /// Different things that are counted by the minute, token reads apart.
     static let tallyCapacity = 1_000
-    /// Refused calls beyond so many waiting ones are counted by the minute.
+    /// While so many calls wait, refused ones are counted by the minute.
     static let mostRefused = 1_000
     /// So many waiting calls are written without waiting for the second to end.
     static let manyCalls = 10_000
@@ -136,7 +136,7 @@ final class ActivityLog: Sendable {
         }
     }
 
-    /// One call. What was refused fills no queue: beyond what is kept one by one it is counted by the minute.
+    /// One call. What was refused fills no queue.
     func append(_ call: APICall, at now: Timestamp) {
         let areMany = state.withLock { state in
             if !call.wasSent, state.calls.count >= Self.mostRefused || !state.isAccepting {

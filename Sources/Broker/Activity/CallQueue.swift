@@ -1,7 +1,8 @@
 import OAuth
 import Vault
 
-/// Calls on their way to the store: one by one, and beyond some hundreds in one interval those that are alike become one.
+/// Calls on their way to the store: one by one, and beyond some hundreds in one interval those that are alike become one. An agent's
+/// calls and refused ones never do.
 struct CallQueue {
     /// How many of an interval are kept one by one, whatever they are.
     static let singles = 250
@@ -32,7 +33,7 @@ struct CallQueue {
 
     /// - Returns: false when it was counted with another one.
     mutating func add(_ call: APICall, at now: Timestamp) -> Bool {
-        if entries.count >= Self.singles {
+        if entries.count >= Self.singles, call.wasSent, call.policyRevision == nil {
             // Calls come in rows.
             if last < entries.count, entries[last].counts(call, at: now) { return false }
             let likeness = call.likeness

@@ -2,7 +2,8 @@ import CoreMetrics
 import Synchronization
 package import Vault
 
-/// Grows whenever a caller, a connection or a token in memory may have been changed or taken out, before whoever did so goes on.
+/// Grows with each change to the callers, connections and tokens in memory that may make a look-up find something else than before;
+/// only a token that comes in where none was makes it not grow.
 final class MemoryAge: Sendable {
     private let value = Atomic<UInt64>(0)
     var now: UInt64 { value.load(ordering: .acquiring) }
@@ -14,14 +15,13 @@ package final class KnownCall: Sendable {
     package let caller: Caller
     package let destination: Destination
     package let credential: Credential
-    fileprivate let reads: Meters.Count
+    fileprivate let entry: TokenCache.Entry
     fileprivate let age: UInt64
     /// `nil` = only a change ends it.
     fileprivate let until: Timestamp?
 
     fileprivate init(_ caller: Caller, _ destination: Destination, _ credential: Credential, of entry: TokenCache.Entry, age: UInt64) {
-        (self.caller, self.destination, self.credential, self.age) = (caller, destination, credential, age)
-        reads = entry.reads
+        (self.caller, self.destination, self.credential, self.entry, self.age) = (caller, destination, credential, entry, age)
         until = [entry.freshUntil, caller.key.expiresAt].compactMap { $0 }.min()
     }
 }
@@ -46,7 +46,10 @@ extension Broker {
     }
 
     /// To be called for each request that goes out with it.
-    package func countUse(of call: KnownCall) { call.reads.increment() }
+    package func countUse(of call: KnownCall) {
+        call.entry.use()
+        call.entry.reads.increment()
+    }
 
     /// A credential that is fresh, counted as used.
     package func knownCredential(_ destination: Destination, subject: String, at now: Timestamp) -> Credential? {

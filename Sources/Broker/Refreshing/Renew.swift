@@ -74,7 +74,8 @@ extension Broker {
         case .active: break
         }
         guard grant.tokenGeneration != seen else { return nil }
-        guard let token = try await issued(grant) else { throw reauthorizationRequired(connection, grant) }
+        // What was imported without a token that serves is renewed like any other.
+        guard Lifetime(of: grant).isAlive(at: clock.now()), let token = try await issued(grant) else { return nil }
         return Renewals.Result(grant: grant, token: token)
     }
 
@@ -107,14 +108,14 @@ extension Broker {
             await setHealth(.ok, reason: nil, of: connection)
             return result
         } catch let problem as Problem {
-            meters.refreshed(connection: connection.id, result: problem.code.rawValue)
-            note("grant.refresh_failed", connection: connection, subject: key.subject, result: problem.code.rawValue)
             // Somebody else was faster: callers get what that gave, or why it gave nothing.
             if problem.code == .conflict, let grant,
                 let result = try await outcome(of: try await store.grant(uid: grant.uid), seen: grant.tokenGeneration, connection: connection)
             {
                 return result
             }
+            meters.refreshed(connection: connection.id, result: problem.code.rawValue)
+            note("grant.refresh_failed", connection: connection, subject: key.subject, result: problem.code.rawValue)
             throw problem
         }
     }

@@ -55,6 +55,8 @@ final class TokenCache: Sendable {
         let freshUntil: Timestamp?
         let reads: Meters.Count
         let cost: Int
+        /// Since the hand last passed: spared once. (Second chance.)
+        private let wasUsed = Atomic(false)
         private let lastCredential = Mutex<Credential?>(nil)
 
         init(connectionUID: UID, token: IssuedToken, freshUntil: Timestamp?, reads: Meters.Count, cost: Int) {
@@ -64,6 +66,9 @@ final class TokenCache: Sendable {
             self.reads = reads
             self.cost = cost
         }
+
+        func use() { if !wasUsed.load(ordering: .relaxed) { wasUsed.store(true, ordering: .relaxed) } }
+        fileprivate func isSpared() -> Bool { wasUsed.exchange(false, ordering: .relaxed) }
 
         /// The token as requests to `destination` carry it; `nil` when it cannot be made: whoever asks next the slow way is told why.
         func credential(for destination: Destination) -> Credential? {
@@ -78,8 +83,6 @@ final class TokenCache: Sendable {
     private struct Slot {
         var key: Key
         var entry: Entry
-        /// Used since the hand last passed: spared once. (Second chance.)
-        var used: Bool
     }
 
     private struct Shard {
@@ -122,8 +125,9 @@ final class TokenCache: Sendable {
     func find(_ key: Key) -> Entry? {
         shard(key).shard.withLock { shard in
             guard let position = shard.index[key] else { return nil }
-            shard.slots[position].used = true
-            return shard.slots[position].entry
+            let entry = shard.slots[position].entry
+            entry.use()
+            return entry
         }
     }
 
@@ -144,15 +148,15 @@ final class TokenCache: Sendable {
             guard entry.cost <= shardCapacity else { return }
             while shard.cost + entry.cost > shardCapacity, !shard.slots.isEmpty {
                 if shard.hand >= shard.slots.count { shard.hand = 0 }
-                if shard.slots[shard.hand].used {
-                    shard.slots[shard.hand].used = false
+                if shard.slots[shard.hand].entry.isSpared() {
                     shard.hand += 1
                 } else {
+                    age.grow()
                     shard.remove(at: shard.hand)
                 }
             }
             shard.index[key] = shard.slots.count
-            shard.slots.append(Slot(key: key, entry: entry, used: false))
+            shard.slots.append(Slot(key: key, entry: entry))
             shard.cost += entry.cost
         }
     }
