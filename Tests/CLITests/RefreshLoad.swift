@@ -4,7 +4,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Callers at several nodes who refresh many grants of one connection, over and over, whatever becomes of the database.
+/// Callers at several nodes who refresh many grants of one connection, over and over, whatever becomes of the database: one at each
+/// node those that all have in common, and one those that no other node is asked for, so that no node's trouble holds it up.
 final class RefreshLoad: Sendable {
     private struct State {
         /// Refreshes that succeeded, by node.
@@ -26,11 +27,12 @@ final class RefreshLoad: Sendable {
         state = Mutex(State(done: nodes.map { _ in 0 }))
         tasks.withLock { tasks in
             for (index, node) in nodes.enumerated() {
-                for _ in 0..<2 {
+                let (common, own) = (count / 2, count / 2 / nodes.count)
+                for subjects in [0..<common, (common + index * own)..<(common + (index + 1) * own)] {
                     tasks.append(
                         Task { [self] in
                             while !Task.isCancelled {
-                                let subject = "u\(Int.random(in: 0..<count))"
+                                let subject = "u\(Int.random(in: subjects))"
                                 // What was begun is judged, whoever wants to end.
                                 try await Task { try await ask(node, index, subject, provider) }.value
                                 do { try await Task.sleep(for: .milliseconds(20)) } catch { return }

@@ -13,8 +13,9 @@ package struct LeaseTimes: Sendable {
     package var firstLook: Duration = .milliseconds(50)
     package var longestLook: Duration = .milliseconds(500)
     /// Before a refresh token is sent again whose last outcome is not known: another node may have the answer, and write it as
-    /// soon as it reaches the database again.
-    package var settling: Duration = .seconds(4)
+    /// soon as it reaches the database again. With ``lifetime`` it is longer than a write takes that hangs on a dead connection (10
+    /// seconds) and is done anew.
+    package var settling: Duration = .seconds(8)
     /// Goes on while the process is stopped.
     package var now: @Sendable () -> ContinuousClock.Instant = { .now }
 
