@@ -79,7 +79,8 @@
                 #expect(next < .seconds(2))
                 try await server.restart()
                 try await eventually("the store goes on after the server was killed") { (try? await store.meta("restarted")) == [1] }
-                try await store.setMeta("killed", [1])
+                // Another of its connections may find out only now.
+                try await eventually("it writes") { (try? await store.setMeta("killed", [1])) != nil }
 
                 server.freeze()
                 let frozen = try #require(await failure(of: store))
