@@ -95,7 +95,9 @@
                         return false
                     }
                 }
-                for name in ["before", "restarted", "killed", "thawed"] { #expect(try await store.meta(name) != nil, "\(name)") }
+                for name in ["before", "restarted", "killed", "thawed"] {
+                    try await eventually("\(name) is there") { (try? await store.meta(name)) != nil }
+                }
                 try await store.close()
             }
         }
