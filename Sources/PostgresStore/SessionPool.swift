@@ -8,7 +8,9 @@ import Vault
 /// While the database is away work fails at once, but for one try each back-off. A connection that was lost is made anew for
 /// the next piece of work.
 final class SessionPool: Sendable {
-    typealias Work = @Sendable (Result<Session, StoreError>) -> Void
+    /// Does it, and returns what tells the caller: that is for when the pool knows what the work has shown, as the caller may come
+    /// again at once.
+    typealias Work = @Sendable (Result<Session, StoreError>) -> @Sendable () -> Void
 
     private struct State {
         /// `waits` = nobody was free for it when it came.
@@ -28,6 +30,9 @@ final class SessionPool: Sendable {
         var waits = 0
         var waited: Duration = .zero
         var errors: [String: Int] = [:]
+
+        /// The server is there, whatever it said.
+        mutating func noteAnswer() { (failures, awayUntil) = (0, nil) }
     }
 
     private let url: DatabaseURL
@@ -48,7 +53,10 @@ final class SessionPool: Sendable {
     /// Runs `body` on a connection's thread, in turn.
     func run<R: Sendable>(_ body: @escaping @Sendable (Session) throws -> R) async throws -> R {
         try await withCheckedThrowingContinuation { continuation in
-            enqueue { session in continuation.resume(with: Result { try body(session.get()) }) }
+            enqueue { session in
+                let result = Result { try body(session.get()) }
+                return { continuation.resume(with: result) }
+            }
         }
     }
 
@@ -66,7 +74,7 @@ final class SessionPool: Sendable {
             state.threads += 1
             return (true, true)
         }
-        guard isTaken else { return work(.failure(.unavailable("the database is closed"))) }
+        guard isTaken else { return work(.failure(.unavailable("the database is closed")))() }
         if begins {
             let thread = Thread { [self] in serve() }
             thread.stackSize = 1 << 20
@@ -94,7 +102,7 @@ final class SessionPool: Sendable {
         var losses = 0
         while let (work, until) = next() {
             guard ContinuousClock.now < until else {
-                work(.failure(.unavailable("no connection to the database was free in time")))
+                work(.failure(.unavailable("no connection to the database was free in time")))()
                 continue
             }
             // Where one was lost the others may be, too: the server was restarted, or somebody between cut what was unused.
@@ -108,22 +116,24 @@ final class SessionPool: Sendable {
             case .success(let open):
                 if session == nil { losses = lossesNow }
                 session = open
-                work(.success(open))
+                let tell = work(.success(open))
+                let isLost = open.isBroken
                 // What is left in the middle of a transaction is of no use to anybody else.
-                if open.isBroken || !open.isIdle {
-                    let isLost = open.isBroken
+                let isKept = !isLost && open.isIdle
+                if !isKept {
                     open.close()
                     session = nil
-                    state.withLock { state in
-                        state.open -= 1
-                        if isLost { state.losses += 1 }
-                    }
                 }
+                state.withLock { state in
+                    if !isKept { state.open -= 1 }
+                    if isLost { state.losses += 1 } else { state.noteAnswer() }
+                }
+                tell()
             case .failure(let error):
                 session = nil
                 // The others go on with what the server allows.
                 if error == Self.full, giveBack(work, until) { return }
-                work(.failure(error))
+                work(.failure(error))()
             }
         }
         if let session {
@@ -176,8 +186,7 @@ final class SessionPool: Sendable {
             let session = try Session(url, namedStatements: namedStatements)
             state.withLock { state in
                 state.open += 1
-                state.failures = 0
-                state.awayUntil = nil
+                state.noteAnswer()
             }
             return .success(session)
         } catch {
