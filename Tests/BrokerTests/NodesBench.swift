@@ -64,6 +64,14 @@ final class NodesBench: Sendable {
         }
     }
 
+    /// The same; it goes on when the node's wire lets go of what it holds: the request, which the provider does not see, or the answer.
+    func ask(_ node: Int, _ id: String = "app", _ query: Broker.TokenQuery = .init(), held part: Wire.Part) async throws -> Task<String, Never> {
+        wires[node].hold(part)
+        let asking = ask(node, id, query)
+        try await until("the \(part) is held") { wires[node].held == 1 }
+        return asking
+    }
+
     /// Waits for what happens in another task; a failed expectation when it does not come.
     func until(_ what: Comment, sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async throws -> Bool) async throws {
         let end = ContinuousClock.now + .seconds(30)
@@ -81,9 +89,9 @@ final class NodesBench: Sendable {
 
     /// What one node sends and is answered.
     final class Wire: Transport {
+        enum Part { case request, answer }
         private struct State {
-            var holdsRequests = false
-            var holdsAnswers = false
+            var holding: Part?
             var held = 0
             var sent = 0
         }
@@ -92,27 +100,25 @@ final class NodesBench: Sendable {
 
         init(to provider: ScriptedProvider) { self.provider = provider }
 
-        /// The provider never sees what is sent from now on.
-        func holdRequests() { state.withLock { $0.holdsRequests = true } }
-        /// What the provider answers is on its way.
-        func holdAnswers() { state.withLock { $0.holdsAnswers = true } }
-        func letGo() { state.withLock { ($0.holdsRequests, $0.holdsAnswers) = (false, false) } }
+        /// Of what is sent from now on.
+        func hold(_ part: Part) { state.withLock { $0.holding = part } }
+        func letGo() { state.withLock { $0.holding = nil } }
         var held: Int { state.withLock { $0.held } }
         var sent: Int { state.withLock { $0.sent } }
 
         func send(_ request: WireRequest) async throws(TransportError) -> WireResponse {
             state.withLock { $0.sent += 1 }
-            try await wait { $0.holdsRequests }
+            try await wait(.request)
             let response = try await provider.send(request)
-            try await wait { $0.holdsAnswers }
+            try await wait(.answer)
             return response
         }
 
-        private func wait(while isHeld: @Sendable (State) -> Bool) async throws(TransportError) {
-            guard state.withLock({ isHeld($0) }) else { return }
+        private func wait(_ part: Part) async throws(TransportError) {
+            guard state.withLock({ $0.holding == part }) else { return }
             state.withLock { $0.held += 1 }
             defer { state.withLock { $0.held -= 1 } }
-            while state.withLock({ isHeld($0) }) {
+            while state.withLock({ $0.holding == part }) {
                 do { try await Task.sleep(for: .milliseconds(2)) } catch { throw TransportError(.cancelled, mayHaveBeenSent: true) }
             }
         }

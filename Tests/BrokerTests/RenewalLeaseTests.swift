@@ -42,9 +42,7 @@ import Vault
     @Test func whoeverWaitsGetsTheOthersResult() async throws {
         let bench = try await NodesBench()
         try await bench.expired()
-        bench.wires[0].holdRequests()
-        let holder = bench.ask(0)
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let holder = try await bench.ask(0, held: .request)
         let waiting = bench.ask(1)
         bench.wires[0].letGo()
         #expect(await waiting.value == "at-1")
@@ -57,9 +55,7 @@ import Vault
         let bench = try await NodesBench()
         try await bench.expired()
         bench.provider.script(.json(400, #"{"error":"invalid_grant"}"#))
-        bench.wires[0].holdRequests()
-        let holder = bench.ask(0)
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let holder = try await bench.ask(0, held: .request)
         let waiting = bench.ask(1)
         bench.wires[0].letGo()
         #expect(await waiting.value == "reauthorization_required")
@@ -71,9 +67,7 @@ import Vault
     @Test func whoeverWaitsForARevokedGrantIsToldSo() async throws {
         let bench = try await NodesBench()
         try await bench.expired()
-        bench.wires[0].holdRequests()
-        let holder = bench.ask(0)
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let holder = try await bench.ask(0, held: .request)
         let waiting = bench.ask(1)
         _ = try await bench.main.broker.revoke(connectionID: "app", subject: "", by: bench.main.admin)
         #expect(await waiting.value == "not_connected")
@@ -85,9 +79,7 @@ import Vault
     @Test func waitingEndsWithTheCallersPatience() async throws {
         let bench = try await NodesBench(patience: .milliseconds(200))
         try await bench.expired()
-        bench.wires[0].holdRequests()
-        let holder = bench.ask(0)
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let holder = try await bench.ask(0, held: .request)
         #expect(await bench.ask(1).value == "provider_unreachable")
         #expect(await holder.value == "provider_unreachable")
         bench.wires[0].letGo()
@@ -109,9 +101,7 @@ import Vault
     @Test func whenTheHolderIsGoneAnotherNodeGoesOn() async throws {
         let bench = try await NodesBench()
         try await bench.expired()
-        bench.wires[0].holdRequests()
-        let gone = bench.ask(0)
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let gone = try await bench.ask(0, held: .request)
         let next = bench.ask(1)
         bench.letLeaseLapse()
         #expect(await next.value == "at-1")
@@ -126,9 +116,7 @@ import Vault
     @Test("What the holder sent counts: a refusal of the next attempt leaves the outcome unknown") func attemptsAreCounted() async throws {
         let bench = try await NodesBench()
         try await bench.expired()
-        bench.wires[0].holdRequests()
-        let gone = bench.ask(0)
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let gone = try await bench.ask(0, held: .request)
         bench.provider.script(.json(400, #"{"error":"invalid_grant"}"#))
         let next = bench.ask(1)
         bench.letLeaseLapse()
@@ -142,9 +130,7 @@ import Vault
         let bench = try await NodesBench()
         try await bench.main.connection("app", .authorizationCode)
         try await bench.main.importGrant("app", expiresIn: 100)
-        bench.wires[0].holdRequests()
-        let gone = bench.ask(0, "app", .init(minTTL: 200))
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let gone = try await bench.ask(0, "app", .init(minTTL: 200), held: .request)
         let next = bench.ask(1, "app", .init(minTTL: 200))
         bench.letLeaseLapse()
         #expect(await next.value == "at-0")
@@ -156,9 +142,7 @@ import Vault
     @Test("A node that could not write its answer is given time before the refresh token is sent again") func heldElsewhere() async throws {
         let bench = try await NodesBench { $0.settling = .seconds(20) }
         try await bench.expired()
-        bench.wires[0].holdAnswers()
-        let holder = bench.ask(0)
-        try await bench.until("the holder is answered") { bench.wires[0].held == 1 }
+        let holder = try await bench.ask(0, held: .answer)
         bench.letLeaseLapse()
         let next = bench.ask(1)
         try await bench.until("the other one has the lease") { bench.store.leaseLeft.map { $0 > .zero } ?? false }
@@ -171,9 +155,7 @@ import Vault
     @Test("An answer that is written right before the token would be sent again is served") func writtenAtTheLastMoment() async throws {
         let bench = try await NodesBench()
         try await bench.expired()
-        bench.wires[0].holdAnswers()
-        let holder = bench.ask(0)
-        try await bench.until("the holder is answered") { bench.wires[0].held == 1 }
+        let holder = try await bench.ask(0, held: .answer)
         bench.store.onNextIntent(before: {
             bench.wires[0].letGo()
             try await bench.until("the answer is written") { try await bench.main.grant("app").grant.tokenGeneration == 2 }
@@ -195,9 +177,7 @@ import Vault
         let bench = try await NodesBench()
         try await bench.expired()
         bench.provider.script(tokens("late"), tokens("kept"))
-        bench.wires[0].holdAnswers()
-        let late = bench.ask(0)
-        try await bench.until("the holder is answered") { bench.wires[0].held == 1 }
+        let late = try await bench.ask(0, held: .answer)
         let next = bench.ask(1)
         bench.letLeaseLapse()
         #expect(await next.value == "at-kept")
@@ -216,9 +196,7 @@ import Vault
         // So that the grant was refreshed before.
         #expect(try await bench.token(1) == "at-1")
         bench.provider.script(tokens("late"))
-        bench.wires[0].holdAnswers()
-        let late = bench.ask(0, "app", .init(forceRefresh: true))
-        try await bench.until("the holder is answered") { bench.wires[0].held == 1 }
+        let late = try await bench.ask(0, "app", .init(forceRefresh: true), held: .answer)
         bench.main.time.advance(.seconds(1))
         try await bench.main.importGrant("app", access: "at-new", refresh: "rt-new")
         bench.wires[0].letGo()
@@ -231,9 +209,7 @@ import Vault
     @Test func aLateAnswerHealsAGrantWhoseGenerationDidNotMove() async throws {
         let bench = try await NodesBench()
         try await bench.expired()
-        bench.wires[0].holdAnswers()
-        let late = bench.ask(0)
-        try await bench.until("the holder is answered") { bench.wires[0].held == 1 }
+        let late = try await bench.ask(0, held: .answer)
         let next = bench.ask(1)
         bench.letLeaseLapse()
         // The first request has spent the refresh token.
@@ -248,10 +224,8 @@ import Vault
         let bench = try await NodesBench()
         try await bench.expired()
         bench.provider.script(.json(400, #"{"error":"invalid_grant"}"#))
-        bench.wires[0].holdAnswers()
-        let late = bench.ask(0)
-        try await bench.until("the holder is refused") { bench.wires[0].held == 1 }
-        bench.wires[1].holdAnswers()
+        let late = try await bench.ask(0, held: .answer)
+        bench.wires[1].hold(.answer)
         let next = bench.ask(1)
         bench.letLeaseLapse()
         try await bench.until("the other one is answered") { bench.wires[1].held == 1 }
@@ -290,9 +264,7 @@ import Vault
     @Test("A provider that takes its time is waited for under the lease for half a minute") func itIsRenewed() async throws {
         let bench = try await NodesBench { $0.renewal = .milliseconds(2) }
         try await bench.expired()
-        bench.wires[0].holdRequests()
-        let holder = bench.ask(0)
-        try await bench.until("the holder sends") { bench.wires[0].held == 1 }
+        let holder = try await bench.ask(0, held: .request)
         let next = bench.ask(1)
         for _ in 0..<14 {
             bench.steady.advance(.seconds(2))
